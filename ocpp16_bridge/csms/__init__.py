@@ -1,0 +1,1 @@
+"""The side of the Central System; knows no feature and no MQTT."""

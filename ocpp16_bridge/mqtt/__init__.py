@@ -1,0 +1,1 @@
+"""The side of the broker; knows no feature and no OCPP frame."""
