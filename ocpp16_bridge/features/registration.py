@@ -1,0 +1,201 @@
+"""Registration: BootNotification, Heartbeat and the clock (OCPP 1.6, 4.2 and 4.6; obligations 2)."""
+
+import logging
+from typing import Annotated
+
+from ocpp.v16 import call
+from ocpp.v16.enums import RegistrationStatus
+from pydantic import BaseModel, ConfigDict, Field
+
+from ocpp16_bridge.clock import Timer
+from ocpp16_bridge.configuration_keys import IntegerKey
+from ocpp16_bridge.csms.back_off import BackOff
+from ocpp16_bridge.csms.call_queue import Answered, Outcome
+from ocpp16_bridge.feature import Context, Feature
+from ocpp16_bridge.features.configuration import Configuration
+from ocpp16_bridge.features.security_events import SecurityEvents
+from ocpp16_bridge.handlers import on_change, on_hardware, on_result
+from ocpp16_bridge.timestamps import format_time, parse_time
+
+logger = logging.getLogger(__name__)
+
+SYNC_AT_LEAST_EVERY = 86400.0  # s, also where other messages make heartbeats needless (TR-51)
+OWN_INTERVAL = 60.0  # s until the next BootNotification where the CSMS names none (BT-06), doubled up to …
+OWN_INTERVAL_DOUBLINGS = 4  # … 16 min
+
+
+class HardwareInfo(BaseModel):
+    """What the hardware knows better than the configuration file."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    firmware_version: Annotated[str | None, Field(max_length=50)] = None
+    serial_number: Annotated[str | None, Field(max_length=25)] = None
+    meter_type: Annotated[str | None, Field(max_length=25)] = None
+    meter_serial_number: Annotated[str | None, Field(max_length=25)] = None
+    iccid: Annotated[str | None, Field(max_length=20)] = None
+    imsi: Annotated[str | None, Field(max_length=20)] = None
+
+
+class Registration(Feature):
+    heartbeat_interval = IntegerKey("HeartbeatInterval", 300, minimum=1)  # s
+
+    def __init__(
+        self, context: Context, configuration: Configuration, events: SecurityEvents, back_off: BackOff
+    ) -> None:
+        super().__init__(context)
+        self._configuration = configuration
+        self._events = events
+        self._back_off = back_off
+        self._own_interval = BackOff(OWN_INTERVAL, 0, OWN_INTERVAL_DOUBLINGS, lambda: 0.0)
+        self._retry: Timer | None = None
+        self._heartbeat: Timer | None = None
+        self._synchronised_at = 0.0  # monotonic
+        self._may_repeat_boot = False  # TR-48: once per connection
+        self._hardware = HardwareInfo()
+        self._peer = context.store.collection("csms", str)
+        endpoint = context.csms.endpoint
+        endpoint.on_connected.append(self._connected)
+        endpoint.on_disconnected.append(lambda _reason: self._cancel_timers())
+        endpoint.on_security_error.append(self._forgotten)
+
+    def start(self) -> None:
+        """A changed CSMS or identity keeps what is queued, with a warning."""
+        settings = self.context.settings
+        present = {"url": settings.csms.public_url, "identity": settings.charge_point.id}
+        for name, value in present.items():
+            former = self._peer.get(name)
+            if former is not None and former != value:
+                logger.warning(
+                    "the CSMS %s was %s and is now %s: what is still queued goes to the new one", name, former, value
+                )
+            self._peer.put(name, value)
+
+    # -- BootNotification
+
+    def begin(self) -> None:
+        """Register anew, with the next connection or on this one: the charge point started (BT-01)."""
+        self.context.csms.registration = None
+
+    def _connected(self) -> None:
+        self._may_repeat_boot = True
+        if self.context.csms.registration == RegistrationStatus.accepted:
+            self._arm_heartbeat()  # a plain reconnect sends no BootNotification (TR-46)
+        else:
+            self._send_boot_notification()
+
+    def _forgotten(self) -> None:
+        """A CSMS that answers SecurityError right after a reconnect may have forgotten us (TR-48)."""
+        if self._may_repeat_boot and self.context.csms.accepted:
+            self._may_repeat_boot = False
+            self._send_boot_notification()
+
+    def _send_boot_notification(self) -> None:
+        self._cancel_timers()
+        own = self.context.settings.charge_point
+        hardware = self._hardware
+        self.context.csms.send(
+            call.BootNotification(
+                charge_point_vendor=own.vendor,
+                charge_point_model=own.model,
+                charge_point_serial_number=hardware.serial_number or own.serial_number or None,
+                charge_box_serial_number=own.charge_box_serial_number or None,
+                firmware_version=hardware.firmware_version or own.firmware_version or None,
+                iccid=hardware.iccid or own.iccid or None,
+                imsi=hardware.imsi or own.imsi or None,
+                meter_type=hardware.meter_type or own.meter_type or None,
+                meter_serial_number=hardware.meter_serial_number or own.meter_serial_number or None,
+            )
+        )
+
+    @on_hardware("info")
+    def hardware_info(self, info: HardwareInfo) -> None:
+        self._hardware = info
+
+    @on_result
+    def on_boot_notification(self, _request: call.BootNotification, outcome: Outcome, _about: str) -> None:
+        if not isinstance(outcome, Answered):
+            if self.context.csms.connected:
+                self._retry_after(self._back_off.next_wait())  # BT-09
+            return
+        self._back_off.reset()
+        self._follow_clock(outcome)
+        status = RegistrationStatus(outcome.payload["status"])
+        interval = outcome.payload["interval"]  # s
+        self.context.variables.set(
+            "boot_notification_response",
+            {"status": status, "current_time": outcome.payload["currentTime"], "interval": interval},
+        )
+        logger.log(
+            logging.INFO if status == RegistrationStatus.accepted else logging.WARNING,
+            "the CSMS answers BootNotification: %s, interval %s s",
+            status,
+            interval,
+        )
+        self.context.csms.registration = status
+        if status == RegistrationStatus.accepted:
+            self._accepted(interval)
+        else:
+            # BT-06: not before the interval; 0 lets us choose one that does not flood.
+            self._retry_after(interval if interval > 0 else self._own_interval.next_wait())
+
+    def _accepted(self, interval: int) -> None:
+        self._own_interval.reset()
+        if interval > 0:  # BT-03; 0 keeps what we have (BT-04)
+            self._configuration.set_value(type(self).heartbeat_interval, interval)
+        self._arm_heartbeat()
+
+    def _retry_after(self, seconds: float) -> None:
+        self._cancel_timers()
+        self._retry = self.context.timers.after(seconds, "BootNotification", self._send_boot_notification)
+
+    def _cancel_timers(self) -> None:
+        for timer in (self._retry, self._heartbeat):
+            if timer is not None:
+                timer.cancel()
+        self._retry = self._heartbeat = None
+
+    # -- Heartbeat
+
+    @on_change("HeartbeatInterval")
+    def _interval_changed(self, _former: int) -> None:
+        if self.context.csms.accepted:
+            self._arm_heartbeat()
+
+    def _arm_heartbeat(self) -> None:
+        self._cancel_timers()
+        self._heartbeat = self.context.timers.after(self._until_heartbeat(), "Heartbeat", self._heartbeat_due)
+
+    def _until_heartbeat(self) -> float:
+        """Seconds until nothing was sent for HeartbeatInterval (HB-01, HB-02), or the clock is due (TR-51)."""
+        now = self.context.clock.monotonic()
+        idle_until = self.context.csms.last_sent_at + self.heartbeat_interval
+        return min(idle_until, self._synchronised_at + SYNC_AT_LEAST_EVERY) - now
+
+    def _heartbeat_due(self) -> None:
+        if self._until_heartbeat() <= 0:
+            self.send_heartbeat()
+        self._arm_heartbeat()
+
+    def send_heartbeat(self) -> None:
+        self.context.csms.send(call.Heartbeat())
+
+    @on_result
+    def on_heartbeat(self, _request: call.Heartbeat, outcome: Outcome, _about: str) -> None:
+        if isinstance(outcome, Answered):
+            self._follow_clock(outcome)
+
+    def _follow_clock(self, outcome: Answered) -> None:
+        """HB-05."""
+        self._synchronised_at = self.context.clock.monotonic()
+        try:
+            current_time = parse_time(outcome.payload["currentTime"])
+        except ValueError as error:
+            logger.warning("the CSMS's currentTime can't be read: %s", error)
+            return
+        step = self.context.clock.correct(current_time, outcome.round_trip)
+        if step:
+            logger.info("the CSMS's clock differs: timestamps follow it, %+.1f s", step.total_seconds())
+            self._events.raise_event(
+                "SettingSystemTime", f"{step.total_seconds():+.1f} s to {format_time(current_time)}"
+            )

@@ -1,0 +1,78 @@
+"""The first values of configuration keys that the configuration file gives (contract 5)."""
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, NamedTuple
+
+from ocpp16_bridge.configuration_keys import ConfigurationKey, custom_key
+from ocpp16_bridge.settings import Problem, Settings
+
+# These say what the file says elsewhere.
+_DERIVED = {"numberofconnectors": "[[connectors]]", "securityprofile": "csms.security_profile"}
+
+Find = Callable[[str], ConfigurationKey[Any] | None]
+
+
+class FirstValue(NamedTuple):
+    """What the file says about a key."""
+
+    name: str  # of the key
+    text: str
+    setting: str  # where it says so
+
+
+def custom_keys(settings: Settings) -> list[ConfigurationKey[Any]]:
+    """The keys of the tables `[custom_configuration_keys.*]`."""
+    return [custom_key(name, declaration) for name, declaration in settings.custom_configuration_keys.items()]
+
+
+def first_values(settings: Settings, find: Find) -> Iterator[FirstValue]:
+    """What the file gives, later ones over earlier ones; see `problems` for what it must not.
+
+    Raises:
+        ValueError: a value isn't one of its key.
+
+    """
+    for name, setting, value in _elsewhere(settings):
+        if (key := find(name)) is not None:
+            yield FirstValue(key.name, key.text_from_toml(value), setting)
+    for name, declaration in settings.custom_configuration_keys.items():
+        if (key := find(name)) is not None:
+            yield FirstValue(key.name, key.text_from_toml(declaration.value), f"custom_configuration_keys.{name}")
+    for name, value in settings.configuration_keys.items():
+        if (key := find(name)) is not None:
+            yield FirstValue(key.name, key.text_from_toml(value), f"configuration_keys.{name}")
+
+
+def _elsewhere(settings: Settings) -> Iterator[tuple[str, str, object]]:
+    """Settings that are first values of a key, where the file gives them."""
+    csms = settings.csms
+    if "call_timeout" in csms.model_fields_set:
+        yield "MessageTimeout", "csms.call_timeout", csms.call_timeout
+    if "security_profile" in csms.model_fields_set:
+        yield "SecurityProfile", "csms.security_profile", csms.security_profile
+    if csms.authorization_key.get_secret_value():
+        yield "AuthorizationKey", "csms.authorization_key", csms.authorization_key.get_secret_value()
+
+
+def problems(settings: Settings, declared: Iterable[ConfigurationKey[Any]]) -> Iterator[Problem]:
+    """What is wrong with `[configuration_keys]` and `[custom_configuration_keys.*]`."""
+    standard = {key.name.lower(): key for key in declared}
+    custom = {key.name.lower(): key for key in custom_keys(settings)}
+    for name in settings.custom_configuration_keys:
+        if name.lower() in standard:
+            expectation = "expected a name of your own, this is a key of OCPP"
+            yield Problem("", f"custom_configuration_keys.{name}", expectation)
+    for name, value in settings.configuration_keys.items():
+        setting = f"configuration_keys.{name}"
+        key = standard.get(name.lower())
+        if name.lower() in _DERIVED:
+            yield Problem("", setting, f"expected in {_DERIVED[name.lower()]}, not here")
+        elif name.lower() in custom:
+            yield Problem("", setting, f"expected in [custom_configuration_keys.{name}]")
+        elif key is None:
+            yield Problem("", setting, "there is no such configuration key")
+        else:
+            try:
+                key.text_from_toml(value)
+            except ValueError as error:
+                yield Problem("", setting, str(error), value)

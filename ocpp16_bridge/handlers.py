@@ -1,0 +1,112 @@
+"""The marks that make a method of a feature the handler of something, and the search for them.
+
+A mark is the whole declaration: the name comes from the method or its request type, the shape from the annotation.
+"""
+
+import inspect
+import typing
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+Method = TypeVar("Method", bound=Callable[..., Any])
+
+_MARK = "__ocpp16_bridge_mark__"
+
+
+@dataclass(frozen=True)
+class OnCall:
+    """A CALL of the CSMS: ``(self, request: call.X) -> call_result.X``, or the same ``async``."""
+
+
+@dataclass(frozen=True)
+class OnResult:
+    """The end of a queued CALL: ``(self, request: call.X, outcome: Outcome, about: str) -> None``."""
+
+
+@dataclass(frozen=True)
+class Command:
+    """An MQTT request: ``(self, request: Model) -> data``, or the same ``async``; named like the method."""
+
+    reads: bool  # changes nothing: a duplicate is simply carried out again
+
+
+@dataclass(frozen=True)
+class OnHardware:
+    """A hardware input on ``BASE/hardware/<topic>``: ``(self, fact: Model, *levels of the wildcards)``."""
+
+    topic: str
+
+
+@dataclass(frozen=True)
+class OnChange:
+    """A configuration key was set, by whomever: ``(self, former_value) -> None``."""
+
+    key: str
+
+
+@dataclass(frozen=True)
+class BeforeChange:
+    """May a configuration key take this value? ``(self, value) -> bool``."""
+
+    key: str
+
+
+Mark = OnCall | OnResult | Command | OnHardware | OnChange | BeforeChange
+
+
+def on_call(method: Method) -> Method:
+    return _marked(OnCall(), method)
+
+
+def on_result(method: Method) -> Method:
+    return _marked(OnResult(), method)
+
+
+def command(*, reads: bool = False) -> Callable[[Method], Method]:
+    return lambda method: _marked(Command(reads), method)
+
+
+def on_hardware(topic: str) -> Callable[[Method], Method]:
+    return lambda method: _marked(OnHardware(topic), method)
+
+
+def on_change(key: str) -> Callable[[Method], Method]:
+    return lambda method: _marked(OnChange(key), method)
+
+
+def before_change(key: str) -> Callable[[Method], Method]:
+    return lambda method: _marked(BeforeChange(key), method)
+
+
+MarkType = TypeVar("MarkType", OnCall, OnResult, Command, OnHardware, OnChange, BeforeChange)
+
+
+@dataclass(frozen=True)
+class Handler:
+    """A marked method, bound to its feature."""
+
+    name: str
+    method: Callable[..., Any]
+    request: Any  # the type of the first argument after self, None where there is none
+    is_async: bool
+
+
+def handlers(owner: object, mark_type: type[MarkType]) -> Iterator[tuple[MarkType, Handler]]:
+    """The handlers of ``owner`` that bear a mark of this type, in the order of their names."""
+    for name, function in inspect.getmembers_static(type(owner), inspect.isfunction):
+        mark = getattr(function, _MARK, None)
+        if isinstance(mark, mark_type):
+            method = getattr(owner, name)
+            yield mark, Handler(name, method, _request_type(function), inspect.iscoroutinefunction(function))
+
+
+def _marked(mark: Mark, method: Method) -> Method:
+    setattr(method, _MARK, mark)
+    return method
+
+
+def _request_type(function: Callable[..., Any]) -> Any:
+    hints = typing.get_type_hints(function)
+    parameters = list(inspect.signature(function).parameters)
+    return hints.get(parameters[1]) if len(parameters) > 1 else None
