@@ -127,9 +127,14 @@ class Station:
         world = World(clock, self.loop, lambda: f"id-{next(self._ids)}", lambda: 0.0, self.ended.append)
         self.charge_point = ChargePoint(self.settings, self.store, world)
         self.charge_point.attach(self.line, self.broker)
+        self.line.on_close = self._closed
         self.charge_point.start()
         self._read_frames = 0
         self._read_messages = 0
+
+    def _closed(self) -> None:
+        if self.charge_point.endpoint.connected:
+            self.charge_point.endpoint.csms_disconnected("closed by the charge point")
 
     def close(self) -> None:
         self.loop.run_until_complete(self.charge_point.conversations.end())

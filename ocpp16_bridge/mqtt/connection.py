@@ -371,6 +371,11 @@ class _Client(aiomqtt.Client):
             await self.__aenter__()
         except ValueError as error:  # a host name that is none
             raise MqttError(str(error)) from error
+        finally:
+            # Before Python 3.12 wait_for, which aiomqtt uses, loses a cancellation that comes together with the answer.
+            task = asyncio.current_task()
+            if task is not None and task.cancelling():
+                raise asyncio.CancelledError
 
     async def subscribe_to(self, requests: list[tuple[str, Any]]) -> None:
         """Each a topic filter with its QoS or options."""
@@ -411,7 +416,8 @@ class _Client(aiomqtt.Client):
         if not self._opened:
             return
         with suppress(TimeoutError):
-            await asyncio.wait_for(self._confirmed.wait(), FLUSH_TIMEOUT)
+            async with asyncio.timeout(FLUSH_TIMEOUT):
+                await self._confirmed.wait()
         self._client.disconnect()
 
     def abort(self) -> None:

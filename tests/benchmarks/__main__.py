@@ -9,6 +9,7 @@ import json
 import os
 import platform
 import sys
+import traceback
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
@@ -65,7 +66,11 @@ async def measured(run: Run) -> list[Row]:
     gc.disable()  # the driver collects between rounds
     for goals, measure in MEASURES:
         if run.wants(*goals):
-            rows += await measure(run)
+            try:
+                rows += await measure(run)
+            except Exception:  # noqa: BLE001 - what the others measured, for minutes, is worth showing
+                traceback.print_exc()
+                rows.append(Row(goals[0], "failed, see above"))
     return rows
 
 

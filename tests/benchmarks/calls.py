@@ -84,11 +84,12 @@ async def measure_calls(run: Run) -> list[Row]:
     delays: defaultdict[str, list[float]] = defaultdict(list)
     async with Stage.built(run) as stage:
         members, keys = await members_with_the_same_keys(stage)
+        profiles = await takes_profiles(members[0])
         watchers = {member.name: await Watcher.of(stage.port, member.base, MONITORED_KEY) for member in members}
         for number in range(-1, run.rounds):  # the first one warms up
             gc.collect()
             for member in in_turn(members, number):
-                times = await answer_times(member, number, max(run.burst // 5, 10))
+                times = await answer_times(member, number, max(run.burst // 5, 10), profiles=profiles)
                 changes = await change_delays(member, watchers[member.name], number, max(run.burst // 10, 10))
                 if number >= 0:
                     for action, values in times.items():
@@ -127,16 +128,22 @@ async def configuration_keys(member: Member) -> list[Any]:
     return keys
 
 
-async def answer_times(member: Member, number: int, count: int) -> dict[str, list[float]]:
+async def takes_profiles(member: Member) -> bool:
+    _, answer = await member.station.call("SetChargingProfile", charging_profile(16))
+    return "Accepted" in answer
+
+
+async def answer_times(member: Member, number: int, count: int, *, profiles: bool) -> dict[str, list[float]]:
     """Milliseconds from each CALL to its answer, by action."""
-    times: dict[str, list[float]] = {"GetConfiguration": [], "SetChargingProfile": []}
+    times: defaultdict[str, list[float]] = defaultdict(list)
     for turn in range(count):
         seconds, _ = await member.station.call("GetConfiguration", "{}")
         times["GetConfiguration"].append(MILLISECONDS * seconds)
-        profile = charging_profile(10 + (number + turn) % 7)
-        seconds, answer = await member.station.call("SetChargingProfile", profile)
-        assert "Accepted" in answer, answer
-        times["SetChargingProfile"].append(MILLISECONDS * seconds)
+        if profiles:
+            profile = charging_profile(10 + (number + turn) % 7)
+            seconds, answer = await member.station.call("SetChargingProfile", profile)
+            assert "Accepted" in answer, answer
+            times["SetChargingProfile"].append(MILLISECONDS * seconds)
     return times
 
 
@@ -162,6 +169,9 @@ def rows(
     result = []
     if run.wants("G6"):
         for action, what in (("GetConfiguration", f"{keys} keys"), ("SetChargingProfile", "24 periods")):
+            if action not in p50:
+                result.append(Row("G6", action, "ms", note="refused, not measured"))
+                continue
             result += [
                 compared("G6", f"{action}, {what} / S", "ms", pair(action, "ours", "S"), limit=1.3),
                 compared("G6", f"{action}, {what} / O", "ms", pair(action, "ours", "O"), limit=0.1),

@@ -55,13 +55,13 @@ async def measure_memory(run: Run) -> list[Row]:
         member = await stage.start("ours")
         member.commands.close()
         result = [compared("G8", "resident, idle, 2 connectors / imports", "MiB", pairs, limit=1.10)]
-        result.append(Row("G8", "threads", "", member.process.threads(), limit=3))
+        result.append(Row("G8", "threads", ours=member.process.threads(), limit=3))
         # Without id nothing is remembered; with one the reply is, for 60 s.
         for with_id, what, limit in ((False, "no id", 1.01), (True, "then as many with id", None)):
             before, after = await growth(stage, member.base, member.process, with_id=with_id)
             text = f"resident after {run.memory_commands:,} commands, {what} / before"
             result.append(Row("G8", text, "MiB", after, before, after / before, limit))
-        result.append(Row("G8", "threads after them", "", member.process.threads(), limit=3))
+        result.append(Row("G8", "threads after them", ours=member.process.threads(), limit=3))
     return result
 
 

@@ -13,8 +13,8 @@ class Row:
 
     goal: str
     what: str
-    unit: str
-    ours: float
+    unit: str = ""
+    ours: float | None = None
     reference: float | None = None
     ratio: float | None = None
     limit: float | None = None
@@ -24,7 +24,7 @@ class Row:
     @property
     def reached(self) -> bool | None:
         value = self.ours if self.ratio is None else self.ratio
-        if self.limit is None:
+        if self.limit is None or value is None:
             return None
         return value >= self.limit if self.at_least else value <= self.limit
 

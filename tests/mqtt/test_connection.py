@@ -698,8 +698,10 @@ async def test_cancelled_at_any_stage_it_leaves_nothing(
     ends: asyncio.Queue[None] = asyncio.Queue()
 
     async def watched(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await script(reader, writer)
-        ends.put_nowait(None)
+        try:
+            await script(reader, writer)
+        finally:  # it may be reset
+            ends.put_nowait(None)
 
     async with ScriptedBroker(watched) as broker:
         it = owner(Settings(broker.port))
@@ -749,6 +751,25 @@ async def test_thread_that_connects_too_late_finds_the_door_closed() -> None:
         client.abort()
         async with asyncio.timeout(5):
             assert await ends.get() == b""
+        assert connecting.cancelled()
+
+
+@asynchronous
+async def test_cancellation_that_comes_with_the_connack_counts() -> None:
+    """Python 3.11's wait_for would lose it, and the daemon never end."""
+    async with ScriptedBroker(silence) as broker:
+        client = aiomqtt_client(broker.port)
+        connecting = asyncio.create_task(client.connect())
+        async with asyncio.timeout(5):
+            while not client._opened:  # noqa: ASYNC110 - nothing else shows it
+                await asyncio.sleep(0)
+        await asyncio.sleep(0.01)  # until it waits for the CONNACK
+
+        client._connected.set_result(None)
+        connecting.cancel()
+        await asyncio.wait((connecting,))
+        client.abort()
+
         assert connecting.cancelled()
 
 
