@@ -169,12 +169,9 @@ class Connection:
         not publish the will, so the owner publishes its farewell before.
         """
         while True:
-            started = self._monotonic()
             try:
                 await self._session()
             except MqttError as error:
-                if self._monotonic() - started >= SETTLED:
-                    self._failures = 0
                 await self._recover_from(error)
 
     def publish(
@@ -203,7 +200,7 @@ class Connection:
             MqttError: why it could not be made, or was lost.
 
         """
-        reason = "the daemon ends"
+        reason = "an error"
         client = self._client = self._new_client()
         try:
             await client.connect()
@@ -214,6 +211,7 @@ class Connection:
             reason = _text(error)
             raise
         except asyncio.CancelledError:
+            reason = "the daemon ends"
             await client.leave()
             raise
         finally:
@@ -251,9 +249,12 @@ class Connection:
         self._tell(self._receiver.mqtt_connected)
 
     def _withdraw(self, reason: str) -> None:
-        if self.connected:
-            self._connected_at = None
-            self._tell(self._receiver.mqtt_disconnected, reason)
+        if self._connected_at is None:
+            return
+        if self._monotonic() - self._connected_at >= SETTLED:
+            self._failures = 0
+        self._connected_at = None
+        self._tell(self._receiver.mqtt_disconnected, reason)
 
     def _deliver(self, message: aiomqtt.Message) -> None:
         # A broker may send what is retained before it acknowledges the subscription (MQTT 5, 3.8.4).
@@ -369,7 +370,7 @@ class _Client(aiomqtt.Client):
     async def connect(self) -> None:
         try:
             await self.__aenter__()
-        except ValueError as error:  # a host name that is none
+        except UnicodeError as error:  # a host name that is none
             raise MqttError(str(error)) from error
         finally:
             # Before Python 3.12 wait_for, which aiomqtt uses, loses a cancellation that comes together with the answer.
