@@ -73,21 +73,26 @@ class Timers:
 
     def after(self, seconds: float, name: str, action: Callable[[], None]) -> Timer:
         """Run ``action`` as the turn ``name`` in ``seconds`` from now (at once when negative)."""
+        return self._at(self._monotonic() + max(seconds, 0.0), name, action)
+
+    def _at(self, deadline: float, name: str, action: Callable[[], None]) -> Timer:
         timer = Timer(name, action, self)
-        deadline = self._monotonic() + max(seconds, 0.0)
         if not self._heap or deadline < self._heap[0][0]:
             self._earlier.set()
         heapq.heappush(self._heap, (deadline, next(self._order), timer))
         return timer
 
     def every(self, seconds: float, name: str, action: Callable[[], None]) -> None:
-        """Run ``action`` again and again, ``seconds`` from one start to the next."""
+        """Run ``action`` every ``seconds`` (more than 0). Being late doesn't add up; what was missed is left out."""
+        due = self._monotonic() + seconds
 
         def again() -> None:
-            self.after(seconds, name, again)
+            nonlocal due
+            due += seconds * (1 + (self._monotonic() - due) // seconds)
+            self._at(due, name, again)
             action()
 
-        self.after(seconds, name, again)
+        self._at(due, name, again)
 
     def next_deadline(self) -> float | None:
         """The monotonic moment at which `run_due` has work, None while there is none."""
@@ -97,17 +102,22 @@ class Timers:
         return self._heap[0][0] if self._heap else None
 
     def run_due(self) -> None:
-        """Run what is due now. A failing action is logged and stops no other."""
-        while (deadline := self.next_deadline()) is not None and deadline <= self._monotonic():
-            timer = heapq.heappop(self._heap)[2]
-            action, timer.action = timer.action, None
-            if action is None:
-                continue
-            try:
-                with self._turns.turn():
+        """Run what is due now. A failing action is logged and stops no other.
+
+        What becomes due meanwhile waits for the next look, so that others of the event loop have their turn.
+        """
+        now = self._monotonic()
+        while (deadline := self.next_deadline()) is not None and deadline <= now:
+            self._run(heapq.heappop(self._heap)[2])
+
+    def _run(self, timer: Timer) -> None:
+        action, timer.action = timer.action, None
+        try:
+            with self._turns.turn():
+                if action is not None:
                     action()
-            except Exception:
-                logger.exception("timer %s failed", timer.name)
+        except Exception:
+            logger.exception("timer %s failed", timer.name)
 
     def forget_one(self) -> None:
         """Count a timer that was cancelled, and sweep when they are the majority."""
@@ -120,8 +130,8 @@ class Timers:
     async def run(self) -> None:
         """Sleep from deadline to deadline, for ever: the daemon's only sleeper."""
         while True:
-            self._earlier.clear()
             self.run_due()
+            self._earlier.clear()  # after the actions: what they set is seen below, and the loop gets its turn
             deadline = self.next_deadline()
             wait = None if deadline is None else max(deadline - self._monotonic(), 0)
             try:

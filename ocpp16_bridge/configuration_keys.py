@@ -133,6 +133,9 @@ class DecimalKey(ConfigurationKey[Decimal]):
             return Decimal(text.strip())
         raise ValueError("expected a decimal number such as 0.25")
 
+    def text(self, value: Decimal) -> str:
+        return format(value, "f")  # str() writes small ones as 1E-7, which is none in OCPP
+
 
 class TextKey(ConfigurationKey[str]):
     """Text of ``minimum_length`` … ``maximum_length`` characters."""
@@ -162,7 +165,7 @@ class ListKey(ConfigurationKey[tuple[str, ...]]):
     Args:
         name: as OCPP spells it.
         default: the items, or a function that makes them from the settings.
-        is_item: whether an item is one, given the settings.
+        is_item: whether an item is a known one.
         maximum_items: most items; published as ``<name>MaxLength`` by the declaring feature where OCPP asks so.
         access: what the CSMS may do.
 
@@ -173,7 +176,7 @@ class ListKey(ConfigurationKey[tuple[str, ...]]):
         name: str,
         default: Sequence[str] | Callable[[Settings], Sequence[str]],
         *,
-        is_item: Callable[[str], bool] = lambda item: bool(item),
+        is_item: Callable[[str], bool] = bool,
         maximum_items: int = 100,
         access: Access = Access.READ_WRITE,
     ) -> None:
@@ -199,7 +202,12 @@ class ListKey(ConfigurationKey[tuple[str, ...]]):
 
 
 def custom_key(name: str, declaration: CustomConfigurationKey) -> ConfigurationKey[Any]:
-    """The key that a table ``[custom_configuration_keys.<name>]`` declares."""
+    """The key that a table ``[custom_configuration_keys.<name>]`` declares.
+
+    Raises:
+        ValueError: its value isn't one of this key.
+
+    """
     access = Access.READ_ONLY if declaration.read_only else Access.READ_WRITE
     key: ConfigurationKey[Any]
     match declaration.type:
@@ -213,8 +221,7 @@ def custom_key(name: str, declaration: CustomConfigurationKey) -> ConfigurationK
             key = ListKey(name, (), access=access)
         case _:
             key = TextKey(name, None, access=access)
-    if declaration.value is not None:
-        key._default = key.parse(_plain_text(declaration.value))  # noqa: SLF001 - its own module's class
+    key._default = key.parse(_plain_text(declaration.value))  # noqa: SLF001 - its own module's class
     return key
 
 
@@ -242,7 +249,7 @@ class ConfigurationKeys:
         return self._declared.get(name.lower())
 
     def value(self, key: ConfigurationKey[T]) -> T:
-        stored = self._fixed.get(key.name) or self._stored.get(key.name)
+        stored = self._fixed.get(key.name, self._stored.get(key.name))
         known = self._parsed.get(key.name)
         if known is None or known[0] != stored:
             known = (stored, self._read(key, stored))

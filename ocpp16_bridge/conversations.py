@@ -30,8 +30,8 @@ class Conversations:
             logger.error("conversation %s failed", task.get_name(), exc_info=error)
 
     async def end(self) -> None:
-        """Cancel what still runs and wait until it is gone."""
-        tasks = list(self._tasks)
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        """Cancel what still runs, and what that starts while it ends, and wait until all is gone."""
+        while self._tasks:
+            for task in self._tasks:
+                task.cancel()
+            await asyncio.wait(self._tasks)

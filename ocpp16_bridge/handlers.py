@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 Method = TypeVar("Method", bound=Callable[..., Any])
 
-_MARK = "__ocpp16_bridge_mark__"
+_MARKS = "__ocpp16_bridge_marks__"
 
 
 @dataclass(frozen=True)
@@ -95,14 +95,15 @@ class Handler:
 def handlers(owner: object, mark_type: type[MarkType]) -> Iterator[tuple[MarkType, Handler]]:
     """The handlers of ``owner`` that bear a mark of this type, in the order of their names."""
     for name, function in inspect.getmembers_static(type(owner), inspect.isfunction):
-        mark = getattr(function, _MARK, None)
-        if isinstance(mark, mark_type):
-            method = getattr(owner, name)
-            yield mark, Handler(name, method, _request_type(function), inspect.iscoroutinefunction(function))
+        for mark in getattr(function, _MARKS, ()):
+            if isinstance(mark, mark_type):
+                method = getattr(owner, name)
+                yield mark, Handler(name, method, _request_type(function), inspect.iscoroutinefunction(function))
 
 
 def _marked(mark: Mark, method: Method) -> Method:
-    setattr(method, _MARK, mark)
+    """``method`` with one more mark: it may react to several keys."""
+    setattr(method, _MARKS, (mark, *getattr(method, _MARKS, ())))
     return method
 
 

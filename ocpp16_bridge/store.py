@@ -1,6 +1,9 @@
 """Everything the charge point must remember: SQLite collections of typed records, and queues on disk.
 
 WAL with ``synchronous=FULL``: what a turn committed survives a power cut. Writing is possible within a turn only.
+
+A record that can't be read any more, as an older or a damaged one, may be money: it is passed over with an error in the
+log and stays on disk, for a program or a person that can read it.
 """
 
 import fcntl
@@ -9,15 +12,15 @@ import os
 import sqlite3
 from collections.abc import Callable, ItemsView, Iterator
 from pathlib import Path
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
-from pydantic import TypeAdapter
+from pydantic import TypeAdapter, ValidationError
 
 logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-# Entry n brings a store of version n to version n + 1; a new store begins at 0.
+# Entry n brings a store of version n to version n + 1; a new store begins at 0. Semicolons end statements only.
 MIGRATIONS: tuple[str, ...] = (
     """
     CREATE TABLE record (collection TEXT NOT NULL, key TEXT NOT NULL, value TEXT NOT NULL,
@@ -28,8 +31,23 @@ MIGRATIONS: tuple[str, ...] = (
 )
 
 
+_BEGIN_ANEW = (
+    "put a backup in its place, or move it away with its -wal and -shm to begin anew: "
+    "stored configuration keys and what is queued for the CSMS are not there then"
+)
+_LET_WRITE = "let the user of the daemon write there (storage.directory)"
+_REMEDIES = {  # by SQLite's primary result code
+    sqlite3.SQLITE_NOTADB: _BEGIN_ANEW,
+    sqlite3.SQLITE_CORRUPT: _BEGIN_ANEW,
+    sqlite3.SQLITE_FULL: "make room on its file system",
+    sqlite3.SQLITE_BUSY: "end the program that has it open",
+    sqlite3.SQLITE_READONLY: _LET_WRITE,
+    sqlite3.SQLITE_CANTOPEN: _LET_WRITE,
+}
+
+
 class StoreError(Exception):
-    """The store cannot be opened; the text says why and what to do."""
+    """The store can't be used; the text says why and what to do."""
 
 
 class StoreInUseError(StoreError):
@@ -49,16 +67,16 @@ class Store:
     """
 
     def __init__(self, directory: Path, migrations: tuple[str, ...] = MIGRATIONS) -> None:
-        self._undo: list[Callable[[], None]] = []
-        self._writing = False
+        self._path = directory / "store.sqlite"
+        self._undo: list[Callable[[], None]] = []  # of this turn's writes
         self._in_turn = False
         try:
             directory.mkdir(mode=0o700, parents=True, exist_ok=True)
             self._lock = _lock(directory / "lock")
         except OSError as error:
-            raise StoreError(f"storage.directory {directory}: {error.strerror or error}") from error
+            raise StoreError(f"{directory}: {error.strerror or error}: {_LET_WRITE}") from error
         try:
-            self._database = _open(directory / "store.sqlite", migrations)
+            self._database = _open(self._path, migrations)
         except BaseException:
             os.close(self._lock)
             raise
@@ -80,35 +98,59 @@ class Store:
         self._in_turn = True
 
     def commit(self) -> None:
+        """End the turn; what it wrote is on disk when this returns.
+
+        Raises:
+            StoreError: it is not; `rollback` is due.
+
+        """
         self._in_turn = False
-        if self._writing:
-            self._database.execute("COMMIT")
-            self._writing = False
-        self._undo.clear()
+        if self._undo or self._database.in_transaction:
+            self._execute("COMMIT")
+            self._undo.clear()
 
     def rollback(self) -> None:
         """Forget what the turn wrote, on disk and in memory."""
         self._in_turn = False
-        if self._writing:
-            self._writing = False
-            if self._database.in_transaction:  # a full disk may have ended it already
-                self._database.execute("ROLLBACK")
         while self._undo:
             self._undo.pop()()
+        if self._database.in_transaction:  # a full disk may have ended it already
+            self._execute("ROLLBACK")
 
-    def write(self, statement: str, parameters: tuple[object, ...], undo: Callable[[], None]) -> int:
-        """Execute one changing ``statement``; ``undo`` puts the memory right if the turn fails. Returns the row id."""
+    def write(self, statement: str, parameters: tuple[object, ...], undo: Callable[[], None]) -> sqlite3.Cursor:
+        """Execute one changing ``statement``; ``undo`` puts the memory right if the turn fails.
+
+        Raises:
+            StoreError: it can't be written.
+
+        """
         if not self._in_turn:
             raise RuntimeError("the store can be changed within a turn only")
-        if not self._writing:
-            self._database.execute("BEGIN IMMEDIATE")
-            self._writing = True
-        row_id = self._database.execute(statement, parameters).lastrowid
+        if not self._database.in_transaction:
+            if self._undo:  # a full disk ended it: without its beginning the rest of the turn must not be kept
+                raise StoreError(f"{self._path}: an earlier write of this turn failed")
+            self._execute("BEGIN IMMEDIATE")
+        cursor = self._execute(statement, parameters)
         self._undo.append(undo)
-        return row_id or 0
+        return cursor
 
-    def read(self, statement: str, parameters: tuple[object, ...]) -> sqlite3.Cursor:
-        return self._database.execute(statement, parameters)
+    def read(self, statement: str, parameters: tuple[object, ...]) -> list[Any]:
+        """All rows that ``statement`` selects.
+
+        Raises:
+            StoreError: they can't be read.
+
+        """
+        try:
+            return self._database.execute(statement, parameters).fetchall()
+        except sqlite3.Error as error:
+            raise _unusable(self._path, error) from error
+
+    def _execute(self, statement: str, parameters: tuple[object, ...] = ()) -> sqlite3.Cursor:
+        try:
+            return self._database.execute(statement, parameters)
+        except sqlite3.Error as error:
+            raise _unusable(self._path, error) from error
 
     def check_writable(self) -> None:
         """Prove that a transaction can begin; nothing is written, so that the flash isn't worn.
@@ -117,22 +159,27 @@ class Store:
             StoreError: it can't: read-only, locked, broken.
 
         """
-        try:
-            self._database.execute("BEGIN IMMEDIATE")
-            self._database.execute("ROLLBACK")
-        except sqlite3.Error as error:
-            raise StoreError(str(error)) from error
+        if not self._database.in_transaction:
+            self._execute("BEGIN IMMEDIATE")
+            self._execute("ROLLBACK")
 
 
 class Collection(Generic[T]):
-    """Records by key. Reading costs a dictionary look-up; records are not changed in place but put again."""
+    """Records by key, in no particular order. Reading costs a dictionary look-up.
+
+    Records are not changed in place but put again.
+    """
 
     def __init__(self, store: Store, name: str, record: type[T]) -> None:
         self._store = store
         self._name = name
         self._adapter: TypeAdapter[T] = TypeAdapter(record)
-        rows = store.read("SELECT key, value FROM record WHERE collection = ?", (name,))
-        self._records: dict[str, T] = {key: self._adapter.validate_json(value) for key, value in rows}
+        self._records: dict[str, T] = {}
+        for key, value in store.read("SELECT key, value FROM record WHERE collection = ?", (name,)):
+            try:
+                self._records[key] = self._adapter.validate_json(value)
+            except ValidationError as error:
+                logger.error("%s", _passed_over(f"record {key} of {name}", error))  # noqa: TRY400 - it would show the value
 
     def __contains__(self, key: str) -> bool:
         return key in self._records
@@ -185,39 +232,53 @@ class DiskQueue(Generic[T]):
         self._store = store
         self._name = name
         self._adapter: TypeAdapter[T] = TypeAdapter(record)
+        self._passed_over: set[int] = set()
         self._length: int
-        (self._length,) = store.read("SELECT count(*) FROM queued WHERE queue = ?", (name,)).fetchone()
+        ((self._length,),) = store.read("SELECT count(*) FROM queued WHERE queue = ?", (name,))
 
     def __len__(self) -> int:
+        """How many there are, with those that can't be read."""
         return self._length
 
     def append(self, record: T) -> int:
         """Queue ``record`` and return its sequence number."""
-        sequence = self._store.write(
-            "INSERT INTO queued (queue, value) VALUES (?, ?)", (self._name, self._json(record)), self._count(+1)
-        )
+        statement = "INSERT INTO queued (queue, value) VALUES (?, ?)"
+        cursor = self._store.write(statement, (self._name, self._json(record)), self._restore_length())
         self._length += 1
-        return sequence
+        return cursor.lastrowid or 0
 
     def head(self) -> tuple[int, T] | None:
-        """The oldest record and its sequence number."""
-        row = self._store.read(
-            "SELECT sequence, value FROM queued WHERE queue = ? ORDER BY sequence LIMIT 1", (self._name,)
-        ).fetchone()
-        return None if row is None else (row[0], self._adapter.validate_json(row[1]))
+        """The oldest record that can be read, and its sequence number."""
+        statement = "SELECT sequence, value FROM queued WHERE queue = ? AND sequence > ? ORDER BY sequence LIMIT 1"
+        sequence = 0
+        while rows := self._store.read(statement, (self._name, sequence)):
+            ((sequence, value),) = rows
+            try:
+                return sequence, self._adapter.validate_json(value)
+            except ValidationError as error:
+                self._pass_over(sequence, error)
+        return None
+
+    def _pass_over(self, sequence: int, error: ValidationError) -> None:
+        if sequence not in self._passed_over:
+            self._passed_over.add(sequence)
+            logger.error("%s", _passed_over(f"entry {sequence} of the queue {self._name}", error))
 
     def replace(self, sequence: int, record: T) -> None:
-        self._store.write(
-            "UPDATE queued SET value = ? WHERE sequence = ?", (self._json(record), sequence), lambda: None
-        )
+        """Put ``record`` in the place of one that is queued."""
+        statement = "UPDATE queued SET value = ? WHERE queue = ? AND sequence = ?"
+        self._store.write(statement, (self._json(record), self._name, sequence), lambda: None)
 
     def remove(self, sequence: int) -> None:
-        self._store.write("DELETE FROM queued WHERE sequence = ?", (sequence,), self._count(-1))
-        self._length -= 1
+        """Take a record out; nothing happens where it is gone already."""
+        statement = "DELETE FROM queued WHERE queue = ? AND sequence = ?"
+        self._length -= self._store.write(statement, (self._name, sequence), self._restore_length()).rowcount
 
-    def _count(self, change: int) -> Callable[[], None]:
+    def _restore_length(self) -> Callable[[], None]:
+        former = self._length
+
         def undo() -> None:
-            self._length -= change
+            self._length = former
 
         return undo
 
@@ -225,15 +286,33 @@ class DiskQueue(Generic[T]):
         return self._adapter.dump_json(record).decode()
 
 
+def _passed_over(what: str, error: ValidationError) -> str:
+    """Why a record can't be used, without showing it: it may hold a secret."""
+    reasons = "; ".join(
+        f"{'.'.join(map(str, details['loc']))}: {details['msg']}".removeprefix(": ")
+        for details in error.errors(include_input=False, include_url=False, include_context=False)
+    )
+    return f"{what} can't be read by this version and is passed over, it stays in the store: {reasons}"
+
+
+def _unusable(path: Path, error: sqlite3.Error | OSError) -> StoreError:
+    code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_CANTOPEN) & 0xFF
+    why = error.strerror if isinstance(error, OSError) else error
+    return StoreError(f"{path}: {why}: {_REMEDIES.get(code, 'see whether its file system is sound')}")
+
+
 def _lock(path: Path) -> int:
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
+    except OSError as error:
         owner = os.read(descriptor, 20).decode("ascii", "replace").strip()
         os.close(descriptor)
+        if not isinstance(error, BlockingIOError):  # a file system that knows no locks
+            raise
         raise StoreInUseError(
-            f"{path.parent} is in use by process {owner}: stop that one first, or give this one a storage.directory of its own"
+            f"{path.parent} is in use by process {owner}: "
+            "stop that one first, or give this one a storage.directory of its own"
         ) from None
     os.ftruncate(descriptor, 0)
     os.write(descriptor, str(os.getpid()).encode())
@@ -241,19 +320,18 @@ def _lock(path: Path) -> int:
 
 
 def _open(path: Path, migrations: tuple[str, ...]) -> sqlite3.Connection:
+    database: sqlite3.Connection | None = None
     try:
         os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
         database = sqlite3.connect(path, isolation_level=None)
-    except (OSError, sqlite3.Error) as error:
-        raise StoreError(f"{path}: {error}") from error
-    try:
         database.execute("PRAGMA journal_mode = WAL")
         database.execute("PRAGMA synchronous = FULL")
         _migrate(database, path, migrations)
     except BaseException as error:
-        database.close()
-        if isinstance(error, sqlite3.Error):
-            raise StoreError(f"{path}: {error}") from error
+        if database is not None:
+            database.close()
+        if isinstance(error, OSError | sqlite3.Error):
+            raise _unusable(path, error) from error
         raise
     return database
 
@@ -266,15 +344,11 @@ def _migrate(database: sqlite3.Connection, path: Path, migrations: tuple[str, ..
         )
     if version == len(migrations):
         return
-    database.execute("BEGIN IMMEDIATE")
-    try:
-        for script in migrations[version:]:
-            for statement in filter(str.strip, script.split(";")):
-                database.execute(statement)
-        database.execute(f"PRAGMA user_version = {len(migrations)}")
-        database.execute("COMMIT")
-    except sqlite3.Error:
-        database.execute("ROLLBACK")
-        raise
+    database.execute("BEGIN IMMEDIATE")  # closing the database rolls back
+    for script in migrations[version:]:
+        for statement in filter(str.strip, script.split(";")):
+            database.execute(statement)
+    database.execute(f"PRAGMA user_version = {len(migrations)}")
+    database.execute("COMMIT")
     if version:
         logger.info("%s migrated from version %s to %s", path, version, len(migrations))
