@@ -26,6 +26,7 @@ from ocpp16_bridge.features.firmware import Firmware
 from ocpp16_bridge.features.health import Health
 from ocpp16_bridge.features.lifecycle import Lifecycle
 from ocpp16_bridge.features.local_auth_list import LocalAuthList
+from ocpp16_bridge.features.log_level import LogLevel
 from ocpp16_bridge.features.message_log import MessageLog
 from ocpp16_bridge.features.metering import Metering
 from ocpp16_bridge.features.registration import Registration
@@ -61,6 +62,7 @@ FEATURES: tuple[type[Feature], ...] = (
     Reset,
     Health,
     MessageLog,
+    LogLevel,
 )
 
 
@@ -149,6 +151,7 @@ class ChargePoint:
             Firmware(context),
             Reset(context, events),
             MessageLog(context),
+            LogLevel(context),
             Health(context, security, transactions),
         ]
 

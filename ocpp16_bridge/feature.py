@@ -5,14 +5,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from ocpp.v16 import call as messages
 from ocpp.v16.enums import RegistrationStatus
 
 from ocpp16_bridge.clock import Clock, Timers
 from ocpp16_bridge.configuration_keys import ConfigurationKeys
 from ocpp16_bridge.conversations import Conversations
-from ocpp16_bridge.csms.call_queue import DurableQueue, Outcome, OwnCall
+from ocpp16_bridge.csms.call_queue import DurableCall, DurableQueue, Outcome, OwnCall
 from ocpp16_bridge.csms.endpoint import Endpoint, Line
-from ocpp16_bridge.csms.messages import to_payload
+from ocpp16_bridge.csms.messages import from_payload, to_payload
 from ocpp16_bridge.mqtt.hardware import HardwareRequests
 from ocpp16_bridge.mqtt.variables import Variables
 from ocpp16_bridge.settings import Settings
@@ -40,9 +41,11 @@ class Csms:
         self._clock = clock
         self._conversations = conversations
         self.line: CsmsLine
-        self.on_registration: list[Callable[[], None]] = []
+        self.on_registration: list[Callable[[], None]] = []  # it changed
+        self.on_accepted: list[Callable[[], None]] = []  # each time, changed or not (BT-05)
         # The features' @on_result methods, by action.
         self.result_handlers: dict[str, Callable[[Any, Outcome, str], None]] = {}
+        self._calls.on_durable_end = self._durable_ended
 
     @property
     def connected(self) -> bool:
@@ -55,15 +58,18 @@ class Csms:
 
     @registration.setter
     def registration(self, status: RegistrationStatus | None) -> None:
-        if status != self._calls.registration:
-            self._calls.registration = status
+        former, self._calls.registration = self._calls.registration, status
+        if status != former:
             for listener in self.on_registration:
+                listener()
+        if status == RegistrationStatus.accepted:
+            for listener in self.on_accepted:
                 listener()
 
     @property
     def accepted(self) -> bool:
         """Whether ordinary CALLs may go out now."""
-        return self.connected and self.registration == RegistrationStatus.accepted
+        return self.connected and not self.stopped and self.registration == RegistrationStatus.accepted
 
     @property
     def stopped(self) -> bool:
@@ -112,6 +118,13 @@ class Csms:
         if not self.stopped:
             action = type(message).__name__
             self._calls.put_durable(queue, action, to_payload(message), about, format_time(self._clock.now()))
+
+    def _durable_ended(self, durable: DurableCall, outcome: Outcome) -> None:
+        handler = self.result_handlers.get(durable.action)
+        if handler is not None:
+            # The ocpp library gives some optional fields no default: SecurityEventNotification, LogStatusNotification.
+            payload = {"techInfo": None, "requestId": None, **durable.payload}
+            handler(from_payload(getattr(messages, durable.action), payload), outcome, durable.about)
 
 
 @dataclass(frozen=True)

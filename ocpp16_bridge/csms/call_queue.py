@@ -8,7 +8,8 @@ import logging
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from typing import Any
+from functools import partial
+from typing import Any, Literal
 
 from ocpp.v16.enums import Action, RegistrationStatus
 
@@ -40,9 +41,9 @@ class Refused:
 
 @dataclass(frozen=True)
 class Unanswered:
-    """There is no usable answer: `offline` (never sent), `timeout`, `link lost` or `unreadable`."""
+    """There is no usable answer. `offline` was never sent and never will be, `unsendable` is our bug."""
 
-    reason: str
+    reason: Literal["offline", "timeout", "link lost", "unreadable", "unsendable", "queue full"]
     detail: str = ""
 
 
@@ -78,7 +79,7 @@ class DurableQueue:
     calls: DiskQueue[DurableCall]
     limit: int
     final_codes: frozenset[str] = frozenset()  # CALLERROR codes after which asking again is pointless
-    not_before: float = 0.0  # monotonic moment of the next attempt
+    not_before: float | None = None  # monotonic moment of the next attempt; None until the first one of this process
 
     def oldest_queued_at(self) -> str | None:
         head = self.calls.head()
@@ -96,6 +97,9 @@ class _InFlight:
 
 class CallQueue:
     """The CALLs of the charge point.
+
+    What ends a CALL (`answered`, `unreadable`, `disconnected`) is called outside of turns: whoever waits for the end
+    hears of it in a turn of its own, so that a handler that fails takes nothing else with it.
 
     Args:
         store: keeps the durable ones.
@@ -126,7 +130,9 @@ class CallQueue:
         self._durable: dict[str, DurableQueue] = {}
         self._in_flight: _InFlight | None = None
         self._link_up = False
-        self._registration: RegistrationStatus | None = None
+        # The status of the last BootNotification.conf; None before the first. It changes when that CALL ends, which is
+        # followed by `pump`.
+        self.registration: RegistrationStatus | None = None
         self.last_sent_at = 0.0  # monotonic
         # What follows is set by whoever knows: the features' configuration keys and handlers.
         self.timeout: Callable[[], float] = lambda: 30.0  # s (TR-40)
@@ -136,44 +142,33 @@ class CallQueue:
 
     # -- what may be sent
 
-    @property
-    def registration(self) -> RegistrationStatus | None:
-        """The status of the last BootNotification.conf; None before the first."""
-        return self._registration
-
-    @registration.setter
-    def registration(self, status: RegistrationStatus | None) -> None:
-        self._registration = status
-        for call in [call for call in self._waiting if not self._may_send(call.action, triggered=call.triggered)]:
-            self._waiting.remove(call)
-            call.settle(Unanswered("offline"))
-        self._turns.call(self.pump)
-
-    def _may_send(self, action: str, *, triggered: bool = False) -> bool:
-        """BT-02, BT-07, BT-08 and the message matrix."""
+    def may_send(self, action: str, *, triggered: bool = False) -> bool:
+        """Whether a CALL put now would go out (BT-02, BT-07, BT-08 and the message matrix)."""
         if not self._link_up:
             return False
-        if self._registration == RegistrationStatus.accepted or action == Action.boot_notification:
+        if self.registration == RegistrationStatus.accepted or action == Action.boot_notification:
             return True
-        return triggered and self._registration == RegistrationStatus.pending
-
-    def may_send(self, action: str) -> bool:
-        """Whether a CALL put now would go out."""
-        return self._may_send(action)
+        return triggered and self.registration == RegistrationStatus.pending
 
     # -- in
 
     def put(self, call: OwnCall) -> None:
         """Send ``call`` after this turn, or settle it at once as `offline`."""
         schemas.validate_own_call(call.action, call.payload)
-        if not self._may_send(call.action, triggered=call.triggered) or len(self._waiting) >= MAX_WAITING:
+        if not self.may_send(call.action, triggered=call.triggered):
             call.settle(Unanswered("offline"))
-            return
+        elif len(self._waiting) >= MAX_WAITING:
+            logger.warning("%s is not sent: %s CALLs wait already", call.action, MAX_WAITING)
+            call.settle(Unanswered("offline"))
+        else:
+            self._turns.call(lambda: self._append(call))
+
+    def _append(self, call: OwnCall) -> None:
         if call.action == Action.boot_notification:
             self._waiting.appendleft(call)
         else:
             self._waiting.append(call)
-        self._turns.call(self.pump)
+        self.pump()
 
     def add_durable(self, name: str, limit: int, final_codes: frozenset[str] = frozenset()) -> DurableQueue:
         """Open the queue ``name`` on disk. It holds at most ``limit`` CALLs; the oldest makes room."""
@@ -185,51 +180,56 @@ class CallQueue:
         """Keep a CALL until the CSMS answered it; `on_durable_end` hears the outcome."""
         schemas.validate_own_call(action, payload)
         queue = self._durable[name]
-        if len(queue.calls) >= queue.limit:
-            self._make_room(name, queue)
+        self._make_room(name, queue)
         queue.calls.append(DurableCall(action, payload, self._new_id(), about, queued_at))
-        self._turns.call(self.pump)
+        self._turns.publish(self.pump)  # after the ordinary ones of this turn, which go first (TX-22, TX-40)
 
     def _make_room(self, name: str, queue: DurableQueue) -> None:
-        head = queue.calls.head()
-        if head is not None:
-            logger.error("queue %s is full (%s): the oldest is lost: %s", name, queue.limit, head[1])
-            queue.calls.remove(head[0])
+        while len(queue.calls) >= queue.limit and (head := queue.calls.head()) is not None:
+            sequence, call = head
+            if self.is_in_flight(call.message_id):
+                return  # an answer ends it soon: for so long the queue is longer than its limit
+            logger.error("queue %s is full: lost %s of %s", name, call.action, call.queued_at)
+            queue.calls.remove(sequence)
+            queue.not_before = 0.0
+            self.on_durable_end(call, Unanswered("queue full"))
 
     # -- the link
 
     def connected(self) -> None:
+        """CALLs can be put; those that wait on disk go out with the next `pump`."""
         self._link_up = True
-        self._turns.call(self.pump)
 
     def disconnected(self) -> None:
         """The link is gone: ordinary CALLs end, durable ones wait; no attempt is counted (TX-24)."""
         self._link_up = False
         self._end_in_flight(Unanswered("link lost"))
-        while self._waiting:
-            self._waiting.popleft().settle(Unanswered("link lost"))
+        self.pump()  # settles those that wait
 
     # -- answers
 
     def answered(self, message: ocppj.CallResult | ocppj.CallError) -> bool:
         """Settle the CALL that ``message`` answers; False where none waits for it (TR-28)."""
         call = self._in_flight
-        if call is None or call.message_id != message.message_id:
+        if call is None or not self.is_in_flight(message.message_id):
             return False
         self._end_in_flight(self._outcome(call, message))
         return True
 
     def unreadable(self, message_id: str, detail: str) -> bool:
-        """An answer came whose shape is broken: failure to process (TR-29)."""
-        call = self._in_flight
-        if call is None or call.message_id != message_id:
+        """An answer came whose shape is broken: failure to process (TR-29); False where none waits for it."""
+        if not self.is_in_flight(message_id):
             return False
         self._end_in_flight(Unanswered("unreadable", detail))
         return True
 
+    def is_in_flight(self, message_id: str) -> bool:
+        """Whether an answer to the CALL with this id is waited for."""
+        return self._in_flight is not None and self._in_flight.message_id == message_id
+
     def _outcome(self, call: _InFlight, message: ocppj.CallResult | ocppj.CallError) -> Outcome:
         if isinstance(message, ocppj.CallError):
-            logger.warning("the CSMS answers %s with %s: %s", call.action, message.code, message.description)
+            logger.warning("the CSMS answers %s with %.50r: %.255r", call.action, message.code, message.description)
             return Refused(message.code, message.description)
         try:
             payload = schemas.validate_result(call.action, message.payload)
@@ -238,11 +238,11 @@ class CallQueue:
             return Unanswered("unreadable", error.description)
         return Answered(payload, self._monotonic() - call.sent_at)
 
-    def _timed_out(self) -> None:
-        if self._in_flight is not None:
-            waited = self._monotonic() - self._in_flight.sent_at
-            logger.warning("no answer to %s within %.0f s", self._in_flight.action, waited)
-            self._end_in_flight(Unanswered("timeout", f"no answer within {waited:.0f} s"))
+    def _timed_out(self, call: ocppj.Call) -> None:
+        if self.is_in_flight(call.message_id):
+            waited = f"no answer within {self._monotonic() - self.last_sent_at:.0f} s"
+            logger.warning("%s: %s", call.action, waited)
+            self._end_in_flight(Unanswered("timeout", waited))
 
     def _end_in_flight(self, outcome: Outcome) -> None:
         call, self._in_flight = self._in_flight, None
@@ -251,48 +251,94 @@ class CallQueue:
             call.end(outcome)
             self._turns.call(self.pump)
 
+    def _settle(self, call: OwnCall, outcome: Outcome) -> None:
+        try:
+            with self._turns.turn():
+                call.settle(outcome)
+        except Exception:
+            logger.exception("what follows the end of %s failed", call.action)
+
     # -- out
 
     def pump(self) -> None:
         """Send the next CALL if none is in flight (TR-31)."""
-        if self._in_flight is not None or not self._link_up:
-            return
-        if self._waiting:
+        while self._in_flight is None and self._waiting:
             call = self._waiting.popleft()
-            self._dispatch(ocppj.Call(self._new_id(), call.action, call.payload), call.settle)
-        elif self._registration == RegistrationStatus.accepted:
+            if self.may_send(call.action, triggered=call.triggered):
+                self._dispatch(ocppj.Call(self._new_id(), call.action, call.payload), partial(self._settle, call))
+            else:  # the link was lost or the registration taken back while it waited
+                self._settle(call, Unanswered("offline"))
+        if self._in_flight is None and self._link_up and self.registration == RegistrationStatus.accepted:
             self._pump_durable()
 
     def _pump_durable(self) -> None:
         for queue in self._durable.values():
             head = queue.calls.head() if len(queue.calls) else None
-            if head is not None and queue.not_before <= self._monotonic():
+            if head is not None and self._is_due(queue, head[1]):
                 sequence, call = head
                 self._dispatch(
                     ocppj.Call(call.message_id, call.action, call.payload),
-                    lambda outcome: self._durable_outcome(queue, sequence, call, outcome),  # noqa: B023 - returns at once
+                    partial(self._durable_outcome, queue, sequence, call),
                 )
                 return
 
+    def _is_due(self, queue: DurableQueue, head: DurableCall) -> bool:
+        if queue.not_before is None:  # a wait that a former process began starts anew: never less than TX-25 asks
+            queue.not_before = self._wait_to_retry(head)
+        return queue.not_before <= self._monotonic()
+
     def _dispatch(self, call: ocppj.Call, end: Callable[[Outcome], None]) -> None:
-        timer = self._timers.after(self.timeout(), "answer to " + call.action, self._timed_out)
+        overdue = lambda: self._turns.call(lambda: self._timed_out(call))  # noqa: E731 - after the timer's own turn
+        timer = self._timers.after(self.timeout(), "answer to " + call.action, overdue)
         self.last_sent_at = self._monotonic()
         self._in_flight = _InFlight(call.message_id, call.action, self.last_sent_at, timer, end)
-        self._send(call)
+        try:
+            self._send(call)
+        except Exception as error:
+            logger.exception("%s can't be sent and is lost", call.action)
+            self._end_in_flight(Unanswered("unsendable", type(error).__name__))
+
+    # -- the end of a durable one
 
     def _durable_outcome(self, queue: DurableQueue, sequence: int, call: DurableCall, outcome: Outcome) -> None:
         if isinstance(outcome, Unanswered) and outcome.reason == "link lost":
             return
-        attempts = call.attempts + 1
-        final = isinstance(outcome, Refused) and outcome.code in queue.final_codes
-        # TransactionMessageAttempts counts all transmissions; 0 acts as 1 (TX-25, TX-26).
-        if isinstance(outcome, Answered) or final or attempts >= max(self.attempts(), 1):
-            queue.calls.remove(sequence)
-            self.on_durable_end(call, outcome)
-            return
-        queue.calls.replace(sequence, replace(call, attempts=attempts))
-        # The wait grows with each attempt (OCPP 1.6, 3.7.1).
-        wait = attempts * self.retry_interval()
-        queue.not_before = self._monotonic() + wait
-        self._timers.after(wait, "retry " + call.action, lambda: self._turns.call(self.pump))
-        logger.warning("%s failed %s times: next attempt in %.0f s", call.action, attempts, wait)
+        failed = replace(call, attempts=call.attempts + 1)
+        if isinstance(outcome, Answered) or _is_final(outcome, queue):
+            self._end_durable(queue, sequence, call, outcome)
+        elif failed.attempts >= max(self.attempts(), 1):  # all transmissions count; 0 acts as 1 (TX-25, TX-26)
+            logger.error("lost %s of %s: given up after attempt %s", call.action, call.queued_at, failed.attempts)
+            self._end_durable(queue, sequence, call, outcome)
+        else:
+            queue.not_before = self._wait_to_retry(failed)
+            with self._turns.turn():
+                queue.calls.replace(sequence, failed)
+
+    def _end_durable(self, queue: DurableQueue, sequence: int, call: DurableCall, outcome: Outcome) -> None:
+        try:
+            with self._turns.turn():
+                queue.calls.remove(sequence)
+                self.on_durable_end(call, outcome)
+        except Exception:
+            logger.exception("what follows the end of %s of %s failed", call.action, call.queued_at)
+            with self._turns.turn():  # or it would be sent again, and fail again, without end
+                queue.calls.remove(sequence)
+
+    def _wait_to_retry(self, call: DurableCall) -> float:
+        """The monotonic moment of the next attempt; the wait grows with each one (OCPP 1.6, 3.7.1)."""
+        wait = call.attempts * self.retry_interval()
+        moment = self._monotonic() + wait
+        if wait:
+            logger.warning("%s of %s: attempt %s in %.0f s", call.action, call.queued_at, call.attempts + 1, wait)
+            self._timers.after(wait, "retry " + call.action, lambda: self._turns.call(self.pump))
+        return moment
+
+
+def _is_final(outcome: Outcome, queue: DurableQueue) -> bool:
+    """Whether another attempt would end the same way."""
+    match outcome:
+        case Refused(code):
+            return code in queue.final_codes
+        case Unanswered("unsendable"):
+            return True
+    return False

@@ -11,6 +11,7 @@ from ocpp.v16.enums import RegistrationStatus
 from ocpp16_bridge.csms import ocppj, schemas
 from ocpp16_bridge.csms.call_queue import CallQueue, OwnCall
 from ocpp16_bridge.csms.connection import ConnectFailure
+from ocpp16_bridge.csms.ocppj import BrokenCallError
 from ocpp16_bridge.csms.redaction import redacted
 from ocpp16_bridge.csms.schemas import ErrorCode, InvalidError
 from ocpp16_bridge.turn import Turns
@@ -40,7 +41,10 @@ class Line(Protocol):
 
 @dataclass(frozen=True)
 class CallHandler:
-    """Serves the CALLs of one action: the payload in, the payload of the answer out."""
+    """Serves the CALLs of one action: the payload in, the payload of the answer out.
+
+    What `converse` causes at the CSMS has to begin after its return, or it would precede the answer (TR-32).
+    """
 
     answer: Callable[[dict[str, Any]], dict[str, Any]] | None
     converse: Callable[[dict[str, Any]], Coroutine[Any, Any, dict[str, Any]]] | None = None
@@ -65,8 +69,9 @@ class Endpoint:
         self._start = start
         self._count = count
         self._monotonic = monotonic
-        self._serving: ocppj.Call | None = None
-        self._waiting: deque[ocppj.Call] = deque()
+        self._serving = False  # a CALL of this link whose answer takes time
+        self._waiting: deque[ocppj.Call | BrokenCallError] = deque()
+        self._in_work: set[str] = set()  # message ids of all conversations, also of those that outlived their link
         self._link = 0  # which connection this is: an answer goes out on the one its CALL came from
         self.handlers: dict[str, CallHandler] = {}
         self.line: Line
@@ -87,14 +92,18 @@ class Endpoint:
 
     def transmit(self, message: Message) -> None:
         """Put ``message`` on the wire."""
-        if self.on_frame:
-            self._show("sent", message)
         self.line.send(ocppj.dump(message))
+        self._show("sent", message)
 
     def _show(self, direction: str, message: Message) -> None:
-        frame = redacted(message)
-        for listener in self.on_frame:
-            listener(direction, frame)
+        """Let people see the frame; that it can't be shown keeps nothing from being done."""
+        if self.on_frame:
+            frame = redacted(message)
+            for listener in self.on_frame:
+                try:
+                    listener(direction, frame)
+                except Exception:
+                    logger.exception("a frame can't be shown")
 
     # -- the link
 
@@ -105,13 +114,14 @@ class Endpoint:
             self.calls.connected()
             for listener in self.on_connected:
                 listener()
+            self._turns.call(self.calls.pump)  # what the listeners send goes first (TR-47)
 
     def csms_disconnected(self, reason: str) -> None:
+        self.connected = False
+        self._waiting.clear()
+        self._serving = False
+        self.calls.disconnected()
         with self._turns.turn():
-            self.connected = False
-            self._waiting.clear()
-            self._serving = None
-            self.calls.disconnected()
             for listener in self.on_disconnected:
                 listener(reason)
 
@@ -138,82 +148,102 @@ class Endpoint:
             message = ocppj.parse(frame)
         except ocppj.UnusableError as error:
             self.csms_received_unusable(error.kind)
-        except ocppj.BrokenCallError as error:
+        except BrokenCallError as error:
             self._count("csms_broken_call")
-            self._refuse(error.message_id, error.code, error.description)
+            self._called(error.with_traceback(None))  # which would keep the whole frame in memory
         except ocppj.BrokenAnswerError as error:
+            logger.warning("%s", error)
             self._count("csms_broken_answer")
-            with self._turns.turn():
-                self.calls.unreadable(error.message_id, str(error))
+            self.calls.unreadable(error.message_id, "the answer has a broken shape")
         else:
-            if self.on_frame:
-                self._show("received", message)
+            self._show("received", message)
             if isinstance(message, ocppj.Call):
                 self._called(message)
             else:
                 self._answered(message)
 
     def _answered(self, message: ocppj.CallResult | ocppj.CallError) -> None:
-        with self._turns.turn():
-            known = self.calls.answered(message)
-            if known and isinstance(message, ocppj.CallError) and message.code == ErrorCode.SECURITY_ERROR:
+        if not self.calls.is_in_flight(message.message_id):
+            logger.warning("dropped an answer that nothing waits for: %.36r", message.message_id)
+            self._count("csms_unexpected_answer")
+            return
+        if isinstance(message, ocppj.CallError) and message.code == ErrorCode.SECURITY_ERROR:
+            with self._turns.turn():  # first: a BootNotification goes before what waits for this answer (TR-48)
                 for listener in self.on_security_error:
                     listener()
-        if known:
-            self.line.answered()
-        else:
-            logger.warning("dropped an answer that nothing waits for: %s", message.message_id)
-            self._count("csms_unexpected_answer")
+        self.calls.answered(message)
+        self.line.answered()
 
-    def _called(self, call: ocppj.Call) -> None:
+    def _called(self, call: ocppj.Call | BrokenCallError) -> None:
         if self.calls.registration == RegistrationStatus.rejected:
-            logger.warning("%s of a CSMS that rejected this charge point is not answered (BT-07)", call.action)
+            logger.warning("CALL %.36r of a CSMS that rejected this charge point is ignored (BT-07)", call.message_id)
             self._count("csms_call_while_rejected")
-        elif self._serving is None:
+        elif self._is_in_work(call.message_id):
+            self._refuse(call.message_id, ErrorCode.GENERIC_ERROR, "this message id is still being handled")  # TR-27
+        elif not self._serving:
             self._serve(call)
-        elif any(call.message_id == other.message_id for other in (self._serving, *self._waiting)):
-            # TR-27: not executed twice
-            self._refuse(call.message_id, ErrorCode.GENERIC_ERROR, "this message id is still being handled")
         elif len(self._waiting) >= MAX_CALLS_WAITING:
             self._refuse(call.message_id, ErrorCode.GENERIC_ERROR, "too many CALLs are waiting")
         else:
             self._waiting.append(call)
 
-    def _serve(self, call: ocppj.Call) -> None:
+    def _is_in_work(self, message_id: str) -> bool:
+        return message_id in self._in_work or any(message_id == call.message_id for call in self._waiting)
+
+    def _serve(self, call: ocppj.Call | BrokenCallError) -> None:
         """Answer one CALL; the next one is taken up when its answer is out (TR-33)."""
+        if isinstance(call, BrokenCallError):
+            self._refuse(call.message_id, call.code, call.description)
+            return
         try:
-            schemas.validate_call(call.action, call.payload)
-            handler = self.handlers.get(call.action)
-            if handler is None:
-                raise CallRefusedError(ErrorCode.NOT_SUPPORTED, f"{call.action} is not supported")
-            if handler.converse is not None:
-                self._serving = call
-                self._start(self._converse(call, handler.converse(call.payload), self._link), "CALL " + call.action)
-                return
-            assert handler.answer is not None  # noqa: S101 - one of the two
-            with self._turns.turn():
-                payload = handler.answer(call.payload)
-                schemas.validate_own_result(call.action, payload)
-                self._turns.answer(lambda: self.transmit(ocppj.CallResult(call.message_id, payload)))
+            self._hand_over(call)
         except Exception as error:  # noqa: BLE001 - the boundary: every CALL has an answer
             self._refuse_for(call, error)
+
+    def _hand_over(self, call: ocppj.Call) -> None:
+        schemas.validate_call(call.action, call.payload)
+        handler = self.handlers.get(call.action)
+        if handler is None:
+            raise CallRefusedError(ErrorCode.NOT_SUPPORTED, f"{call.action} is not supported")
+        if handler.converse is not None:
+            self._start(self._converse(call, handler.converse(call.payload), self._link), "CALL " + call.action)
+            self._serving = True
+            self._in_work.add(call.message_id)
+            return
+        assert handler.answer is not None  # noqa: S101 - one of the two
+        with self._turns.turn():
+            payload = handler.answer(call.payload)
+            schemas.validate_own_result(call.action, payload)
+            self._turns.answer(lambda: self._answer(call, payload))
 
     async def _converse(self, call: ocppj.Call, answer: Coroutine[Any, Any, dict[str, Any]], link: int) -> None:
         try:
             payload = await answer
             schemas.validate_own_result(call.action, payload)
-            if link == self._link and self.connected:
-                self.transmit(ocppj.CallResult(call.message_id, payload))
+            if self._may_answer(link):
+                self._answer(call, payload)
         except Exception as error:  # noqa: BLE001 - the boundary: every CALL has an answer
-            if link == self._link and self.connected:
+            if self._may_answer(link):
                 self._refuse_for(call, error)
+        finally:
+            self._in_work.discard(call.message_id)
         if link == self._link:
             self._serve_next()
 
+    def _may_answer(self, link: int) -> bool:
+        """Whether the link that a CALL came from is up, and the CSMS hasn't rejected us since (BT-07)."""
+        return link == self._link and self.connected and self.calls.registration != RegistrationStatus.rejected
+
     def _serve_next(self) -> None:
-        self._serving = None
-        while self._waiting and self._serving is None:
-            self._serve(self._waiting.popleft())
+        self._serving = False
+        while self._waiting and not self._serving:
+            self._called(self._waiting.popleft())
+
+    def _answer(self, call: ocppj.Call, payload: dict[str, Any]) -> None:
+        try:
+            self.transmit(ocppj.CallResult(call.message_id, payload))
+        except Exception as error:  # noqa: BLE001 - the boundary: every CALL has an answer
+            self._refuse_for(call, error)
 
     def _refuse_for(self, call: ocppj.Call, error: Exception) -> None:
         match error:
@@ -226,5 +256,5 @@ class Endpoint:
                 self._refuse(call.message_id, ErrorCode.INTERNAL_ERROR, "")
 
     def _refuse(self, message_id: str, code: ErrorCode, description: str) -> None:
-        logger.warning("CALL %s is answered %s: %s", message_id, code, description)
+        logger.warning("CALL %.36r is answered %s: %s", message_id, code, description)
         self.transmit(ocppj.CallError(message_id, code, description, {}))

@@ -6,35 +6,45 @@ from typing import Any
 from ocpp16_bridge.csms import ocppj
 
 HIDDEN = "***"
-_USER_INFORMATION = re.compile(r"(?<=://)[^/?#@\s]*@")
-_URL_FIELDS = frozenset({"location", "remoteLocation"})
+# The authority ends at the first of these; in a password they are percent-encoded, an "@" often is not (RFC 3986, 3.2).
+_USER_INFORMATION = re.compile(r"(?<=://)[^/?#]*@")
+# A location may have been written by hand: a password with a slash in it must not be shown, so rather hide too much.
+_ANYTHING_BEFORE_AT = re.compile(r"^([A-Za-z][A-Za-z0-9+.-]*://)?.*@", re.DOTALL)
+_URL_FIELDS = frozenset({"location", "remotelocation"})
 
 
 def without_credentials(url: str) -> str:
     """``url`` without its user information."""
-    return _USER_INFORMATION.sub("", url)
+    return _USER_INFORMATION.sub("", url, count=1)
 
 
 def redacted(message: ocppj.Call | ocppj.CallResult | ocppj.CallError) -> list[Any]:
-    """The frame as a list, its secrets replaced by `***`."""
+    """The frame as a list, its secrets replaced by `***`.
+
+    They are found in whatever stands around them: a CALL that is to be refused is shown, too.
+    """
     match message:
-        case ocppj.Call():
-            return [2, message.message_id, message.action, _payload(message.action, message.payload)]
-        case ocppj.CallResult():
-            return [3, message.message_id, message.payload]
-        case ocppj.CallError():
-            return [4, message.message_id, message.code, message.description, message.details]
+        case ocppj.Call(message_id, action, payload):
+            return [2, message_id, action, _shown(payload)]
+        case ocppj.CallResult(message_id, payload):
+            return [3, message_id, _shown(payload)]
+        case ocppj.CallError(message_id, code, description, details):
+            return [4, message_id, code, description, _shown(details)]
 
 
-def _payload(action: str, payload: dict[str, Any]) -> dict[str, Any]:
-    if action == "ChangeConfiguration" and str(payload.get("key", "")).strip().lower() == "authorizationkey":
-        return {**payload, "value": HIDDEN}
-    return {name: _field(name, value) for name, value in payload.items()}
+def _shown(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_shown(item) for item in value]
+    if not isinstance(value, dict):
+        return value
+    if any(_is(name, "key") and _is(item, "authorizationkey") for name, item in value.items()):
+        return {name: HIDDEN if _is(name, "value") else _shown(item) for name, item in value.items()}
+    return {name: _location(item) if name.lower() in _URL_FIELDS else _shown(item) for name, item in value.items()}
 
 
-def _field(name: str, value: Any) -> Any:
-    if name in _URL_FIELDS and isinstance(value, str):
-        return _USER_INFORMATION.sub(HIDDEN + "@", value)
-    if isinstance(value, dict):
-        return {inner: _field(inner, item) for inner, item in value.items()}
-    return value
+def _location(value: Any) -> Any:
+    return _ANYTHING_BEFORE_AT.sub(rf"\1{HIDDEN}@", value) if isinstance(value, str) else _shown(value)
+
+
+def _is(value: Any, word: str) -> bool:
+    return isinstance(value, str) and value.strip().lower() == word

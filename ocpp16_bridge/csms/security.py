@@ -3,9 +3,12 @@
 import base64
 import re
 import ssl
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 _HEX_KEY = re.compile(r"(?:[0-9A-Fa-f]{2}){16,20}")
+_TEXT_LENGTHS = range(8, 21)  # characters
 
 # SE-21: both pairs of the white paper, and ECDHE_RSA; Python's own list lacks the static RSA pair.
 _CIPHERS = (
@@ -14,8 +17,20 @@ _CIPHERS = (
 )
 
 
+def check_authorization_key(text: str) -> None:
+    """Whether ``text`` can be an AuthorizationKey; empty stands for none (SE-10, SE-11).
+
+    Raises:
+        ValueError: it can't; the text doesn't repeat it.
+
+    """
+    is_text = len(text) in _TEXT_LENGTHS and text.isprintable()
+    if text and not is_text and not _HEX_KEY.fullmatch(text):
+        raise ValueError("expected 32 to 40 hexadecimal digits, an even number, or 8 to 20 printable characters")
+
+
 def password(authorization_key: str) -> bytes:
-    """The password that an AuthorizationKey stands for: 32 … 40 hex digits are its bytes, else it is text (SE-10, SE-11)."""
+    """What an AuthorizationKey stands for: 32 … 40 hex digits are bytes, anything else is text (SE-10, SE-11)."""
     if _HEX_KEY.fullmatch(authorization_key):
         return bytes.fromhex(authorization_key)
     return authorization_key.encode()
@@ -30,16 +45,29 @@ def basic_authorization(identity: str, authorization_key: str) -> tuple[str, str
 def tls_context(
     ca_file: Path | None, client_certificate: Path | None, client_key: Path | None, *, verify_host_name: bool
 ) -> ssl.SSLContext:
-    """TLS 1.2 or later; the server is verified against ``ca_file``, else against the system's certificates (SE-20 … SE-24).
+    """TLS 1.2 or later; ``ca_file``, else the system's certificates, vouch for the server (SE-20 … SE-24).
 
     Raises:
-        OSError: a file can't be read or holds no certificate (`ssl.SSLError` is one).
+        ssl.SSLError: a file can't be read or holds no certificate or key; the text names it.
 
     """
-    context = ssl.create_default_context(cafile=None if ca_file is None else str(ca_file))
+    with _naming(ca_file):
+        context = ssl.create_default_context(cafile=None if ca_file is None else str(ca_file))
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.set_ciphers(_CIPHERS)
     context.check_hostname = verify_host_name
     if client_certificate is not None:
-        context.load_cert_chain(client_certificate, client_key)
+        with _naming(client_certificate, client_key):
+            # Without a password OpenSSL would ask the terminal for that of an encrypted key.
+            context.load_cert_chain(client_certificate, client_key, password="")
     return context
+
+
+@contextmanager
+def _naming(*files: Path | None) -> Iterator[None]:
+    """Say in the error which file it is about: Python doesn't."""
+    try:
+        yield
+    except OSError as error:
+        names = ", ".join(str(file) for file in files if file is not None)
+        raise ssl.SSLError(error.errno, f"{names}: {error.strerror or error}") from error

@@ -3,14 +3,14 @@
 import re
 
 from ocpp.v16 import call
-from ocpp.v16.enums import ChargePointErrorCode, ChargePointStatus, RegistrationStatus
+from ocpp.v16.enums import ChargePointErrorCode, ChargePointStatus
 from pydantic import BaseModel, ConfigDict
 
 from ocpp16_bridge.clock import Timer
 from ocpp16_bridge.configuration_keys import Access, BooleanKey, IntegerKey, ListKey
 from ocpp16_bridge.csms.call_queue import Answered, Outcome
 from ocpp16_bridge.feature import Context, Feature
-from ocpp16_bridge.handlers import on_hardware, on_result
+from ocpp16_bridge.handlers import before_change, on_hardware, on_result
 from ocpp16_bridge.settings import Settings
 from ocpp16_bridge.timestamps import format_time
 
@@ -56,7 +56,7 @@ class Connectors(Feature):
         self._facts_are_in = False
         self._waiting: Timer | None = None
         context.csms.endpoint.on_connected.append(self._report_changes)
-        context.csms.on_registration.append(self._registration_changed)
+        context.csms.on_accepted.append(self._report_all)
         if not any(connector.lock for connector in context.settings.connectors):
             # TX-13: what has no lock can't unlock.
             self.configuration_keys.fix(type(self).unlock_connector_on_ev_side_disconnect, "false")
@@ -67,6 +67,11 @@ class Connectors(Feature):
             self._show(connector_id)
         limit = self.context.settings.hardware.start_timeout
         self._waiting = self.context.timers.after(limit, "first states of the hardware", self._facts_complete)
+
+    @before_change("ConnectorPhaseRotation")
+    def _names_each_connector_once(self, rotations: tuple[str, ...]) -> bool:
+        numbers = [int(rotation.partition(".")[0]) for rotation in rotations]
+        return len(set(numbers)) == len(numbers) and set(numbers) <= set(self._ids)
 
     # -- facts in
 
@@ -107,10 +112,9 @@ class Connectors(Feature):
             },
         )
 
-    def _registration_changed(self) -> None:
-        """After each accepted BootNotification all are reported (BT-05)."""
-        if self.context.csms.registration != RegistrationStatus.accepted:
-            self._reported.clear()
+    def _report_all(self) -> None:
+        """After each accepted BootNotification (BT-05)."""
+        self._reported.clear()
         self._report_changes()
 
     def _report_changes(self) -> None:

@@ -14,6 +14,7 @@ from ocpp16_bridge.handlers import command, on_call
 from ocpp16_bridge.mqtt.commands import CommandError
 from ocpp16_bridge.mqtt.hardware import NoHardwareAnswerError
 from ocpp16_bridge.mqtt.model import Arguments
+from ocpp16_bridge.mqtt.problems import describe
 
 logger = logging.getLogger(__name__)
 
@@ -55,7 +56,8 @@ class DataTransfer(Feature):
             )
             answer = DataTransferAnswer.model_validate(data)
         except (NoHardwareAnswerError, ValidationError) as error:
-            logger.warning("DataTransfer of %s is rejected: %s", request.vendor_id, error)
+            reason = describe(error) if isinstance(error, ValidationError) else error
+            logger.warning("DataTransfer of %s is rejected: %s", request.vendor_id, reason)
             return call_result.DataTransfer(status=DataTransferStatus.rejected)
         return call_result.DataTransfer(status=answer.status, data=answer.data)
 
@@ -79,4 +81,6 @@ def _reply(outcome: Outcome) -> dict[str, Any]:
             )
         case "link lost":
             raise CommandError("timeout", "the link to the CSMS was lost before its answer")
-    raise CommandError("timeout", outcome.detail)
+        case "timeout":
+            raise CommandError("timeout", outcome.detail)
+    raise RuntimeError(f"DataTransfer: {outcome.reason} {outcome.detail}")

@@ -28,6 +28,7 @@ class Lifecycle(Feature):
         self._since = context.clock.now()
         self._closed: asyncio.Future[object] | None = None  # what `stop` waits for
         csms = context.csms
+        csms.endpoint.calls.timeout = lambda: self.message_timeout
         csms.endpoint.on_connected.append(self._link_changed)
         csms.endpoint.on_disconnected.append(lambda _reason: self._link_changed())
         csms.on_registration.append(self._show_connection)
@@ -50,8 +51,9 @@ class Lifecycle(Feature):
 
     async def _until_closed(self) -> None:
         closed = self._closed = self.context.conversations.future()
-        self.context.timers.after(CLOSE_WITHIN, "close of the websocket", self._settle_closed)
+        limit = self.context.timers.after(CLOSE_WITHIN, "close of the websocket", self._settle_closed)
         await closed
+        limit.cancel()
 
     def _settle_closed(self) -> None:
         if self._closed is not None and not self._closed.done():
@@ -67,6 +69,7 @@ class Lifecycle(Feature):
         logger.info("OCPP is started again by command")
         csms.stopped = False
         self._registration.begin()
+        self._security.begin()
         self.context.turns.ending(csms.line.open)
         return True
 

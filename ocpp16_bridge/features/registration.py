@@ -19,9 +19,11 @@ from ocpp16_bridge.timestamps import format_time, parse_time
 
 logger = logging.getLogger(__name__)
 
+POSSIBLE_YEARS = range(2010, 2200)  # of a clock that is set; arithmetic ends with the year 9999
 SYNC_AT_LEAST_EVERY = 86400.0  # s, also where other messages make heartbeats needless (TR-51)
-OWN_INTERVAL = 60.0  # s until the next BootNotification where the CSMS names none (BT-06), doubled up to …
-OWN_INTERVAL_DOUBLINGS = 4  # … 16 min
+OWN_INTERVAL = 60.0  # s until the next BootNotification where the CSMS names none (BT-06), doubled each time up to …
+LONGEST_OWN_INTERVAL = 900.0  # s
+LONGEST_INTERVAL = 2**31 - 1  # s; the CSMS may name any integer, the key holds no greater one
 
 
 class HardwareInfo(BaseModel):
@@ -47,12 +49,15 @@ class Registration(Feature):
         self._configuration = configuration
         self._events = events
         self._back_off = back_off
-        self._own_interval = BackOff(OWN_INTERVAL, 0, OWN_INTERVAL_DOUBLINGS, lambda: 0.0)
+        self._own_interval = BackOff(OWN_INTERVAL, 0, 4, lambda: 0.0)
         self._retry: Timer | None = None
         self._heartbeat: Timer | None = None
+        self._heartbeat_at = 0.0  # monotonic; when one was asked for last, though it may still wait for its turn
         self._synchronised_at = 0.0  # monotonic
+        self._no_boot_before = 0.0  # monotonic; a Pending or Rejected says so
         self._may_repeat_boot = False  # TR-48: once per connection
         self._hardware = HardwareInfo()
+        self._known: call.BootNotification | None = None  # what the CSMS answered last
         self._peer = context.store.collection("csms", str)
         endpoint = context.csms.endpoint
         endpoint.on_connected.append(self._connected)
@@ -76,11 +81,15 @@ class Registration(Feature):
     def begin(self) -> None:
         """Register anew, with the next connection or on this one: the charge point started (BT-01)."""
         self.context.csms.registration = None
+        self._no_boot_before = 0.0
 
     def _connected(self) -> None:
         self._may_repeat_boot = True
-        if self.context.csms.registration == RegistrationStatus.accepted:
+        wait = self._no_boot_before - self.context.clock.monotonic()
+        if self.context.csms.accepted and self._boot_notification() == self._known:
             self._arm_heartbeat()  # a plain reconnect sends no BootNotification (TR-46)
+        elif wait > 0:  # a new link doesn't shorten the interval (BT-06, BT-07)
+            self._retry_after(wait)
         else:
             self._send_boot_notification()
 
@@ -92,20 +101,21 @@ class Registration(Feature):
 
     def _send_boot_notification(self) -> None:
         self._cancel_timers()
+        self.context.csms.send(self._boot_notification())
+
+    def _boot_notification(self) -> call.BootNotification:
         own = self.context.settings.charge_point
         hardware = self._hardware
-        self.context.csms.send(
-            call.BootNotification(
-                charge_point_vendor=own.vendor,
-                charge_point_model=own.model,
-                charge_point_serial_number=hardware.serial_number or own.serial_number or None,
-                charge_box_serial_number=own.charge_box_serial_number or None,
-                firmware_version=hardware.firmware_version or own.firmware_version or None,
-                iccid=hardware.iccid or own.iccid or None,
-                imsi=hardware.imsi or own.imsi or None,
-                meter_type=hardware.meter_type or own.meter_type or None,
-                meter_serial_number=hardware.meter_serial_number or own.meter_serial_number or None,
-            )
+        return call.BootNotification(
+            charge_point_vendor=own.vendor,
+            charge_point_model=own.model,
+            charge_point_serial_number=hardware.serial_number or own.serial_number or None,
+            charge_box_serial_number=own.charge_box_serial_number or None,
+            firmware_version=hardware.firmware_version or own.firmware_version or None,
+            iccid=hardware.iccid or own.iccid or None,
+            imsi=hardware.imsi or own.imsi or None,
+            meter_type=hardware.meter_type or own.meter_type or None,
+            meter_serial_number=hardware.meter_serial_number or own.meter_serial_number or None,
         )
 
     @on_hardware("info")
@@ -113,12 +123,13 @@ class Registration(Feature):
         self._hardware = info
 
     @on_result
-    def on_boot_notification(self, _request: call.BootNotification, outcome: Outcome, _about: str) -> None:
+    def on_boot_notification(self, request: call.BootNotification, outcome: Outcome, _about: str) -> None:
         if not isinstance(outcome, Answered):
             if self.context.csms.connected:
                 self._retry_after(self._back_off.next_wait())  # BT-09
             return
         self._back_off.reset()
+        self._known = request
         self._follow_clock(outcome)
         status = RegistrationStatus(outcome.payload["status"])
         interval = outcome.payload["interval"]  # s
@@ -134,16 +145,22 @@ class Registration(Feature):
         )
         self.context.csms.registration = status
         if status == RegistrationStatus.accepted:
-            self._accepted(interval)
+            self._accepted(min(interval, LONGEST_INTERVAL))
         else:
-            # BT-06: not before the interval; 0 lets us choose one that does not flood.
-            self._retry_after(interval if interval > 0 else self._own_interval.next_wait())
+            self._not_accepted(min(interval, LONGEST_INTERVAL))
 
     def _accepted(self, interval: int) -> None:
         self._own_interval.reset()
+        self._no_boot_before = 0.0
         if interval > 0:  # BT-03; 0 keeps what we have (BT-04)
             self._configuration.set_value(type(self).heartbeat_interval, interval)
         self._arm_heartbeat()
+
+    def _not_accepted(self, interval: int) -> None:
+        """BT-06: not before the interval; 0 lets us choose one that does not flood."""
+        wait = interval if interval > 0 else min(self._own_interval.next_wait(), LONGEST_OWN_INTERVAL)
+        self._no_boot_before = self.context.clock.monotonic() + wait
+        self._retry_after(wait)
 
     def _retry_after(self, seconds: float) -> None:
         self._cancel_timers()
@@ -163,35 +180,39 @@ class Registration(Feature):
             self._arm_heartbeat()
 
     def _arm_heartbeat(self) -> None:
-        self._cancel_timers()
+        if self._heartbeat is not None:
+            self._heartbeat.cancel()
         self._heartbeat = self.context.timers.after(self._until_heartbeat(), "Heartbeat", self._heartbeat_due)
 
     def _until_heartbeat(self) -> float:
         """Seconds until nothing was sent for HeartbeatInterval (HB-01, HB-02), or the clock is due (TR-51)."""
-        now = self.context.clock.monotonic()
-        idle_until = self.context.csms.last_sent_at + self.heartbeat_interval
-        return min(idle_until, self._synchronised_at + SYNC_AT_LEAST_EVERY) - now
+        idle_until = max(self.context.csms.last_sent_at, self._heartbeat_at) + self.heartbeat_interval
+        sync_due = max(self._synchronised_at, self._heartbeat_at) + SYNC_AT_LEAST_EVERY
+        return min(idle_until, sync_due) - self.context.clock.monotonic()
 
     def _heartbeat_due(self) -> None:
-        if self._until_heartbeat() <= 0:
-            self.send_heartbeat()
-        self._arm_heartbeat()
+        if self._until_heartbeat() > 0:
+            self._arm_heartbeat()
+        else:
+            self.send_heartbeat()  # the next one is not before this one's end
 
     def send_heartbeat(self) -> None:
+        self._heartbeat_at = self.context.clock.monotonic()
         self.context.csms.send(call.Heartbeat())
 
     @on_result
     def on_heartbeat(self, _request: call.Heartbeat, outcome: Outcome, _about: str) -> None:
         if isinstance(outcome, Answered):
             self._follow_clock(outcome)
+        if self.context.csms.accepted:
+            self._arm_heartbeat()
 
     def _follow_clock(self, outcome: Answered) -> None:
         """HB-05."""
         self._synchronised_at = self.context.clock.monotonic()
-        try:
-            current_time = parse_time(outcome.payload["currentTime"])
-        except ValueError as error:
-            logger.warning("the CSMS's currentTime can't be read: %s", error)
+        current_time = parse_time(outcome.payload["currentTime"])  # what can't be read is no answer (TR-29)
+        if current_time.year not in POSSIBLE_YEARS:
+            logger.warning("the CSMS's clock is not followed to %s", format_time(current_time))
             return
         step = self.context.clock.correct(current_time, outcome.round_trip)
         if step:

@@ -3,7 +3,7 @@
 import logging
 
 from ocpp.v16 import call, call_result
-from ocpp.v16.enums import ResetStatus
+from ocpp.v16.enums import ResetStatus, ResetType
 
 from ocpp16_bridge.configuration_keys import IntegerKey
 from ocpp16_bridge.feature import Context, Feature
@@ -20,17 +20,24 @@ class Reset(Feature):
     def __init__(self, context: Context, events: SecurityEvents) -> None:
         super().__init__(context)
         self._events = events
+        self._is_under_way = False
 
     @on_call
     async def reset(self, request: call.Reset) -> call_result.Reset:
         """The hardware may object, where it is asked; the answer precedes the reset (RO-01)."""
+        if self._is_under_way:
+            return call_result.Reset(status=ResetStatus.accepted)
         if not await self._hardware_agrees(request.type):
             return call_result.Reset(status=ResetStatus.rejected)
+        self._is_under_way = True
         # A conversation begins after the present one's next pause, which is when the answer is out.
         self.context.conversations.start(self._carry_out(request.type), "Reset")
         return call_result.Reset(status=ResetStatus.accepted)
 
     async def _hardware_agrees(self, reset_type: str) -> bool:
+        if reset_type == ResetType.hard and not self.context.hardware.publisher.connected:
+            logger.warning("Hard Reset is rejected: the broker is away, so nobody can reboot the machine")
+            return False
         if not self.context.hardware.answers("reset"):
             return True
         try:

@@ -3,8 +3,8 @@
 import logging
 import ssl
 
-from ocpp16_bridge.configuration_keys import Access, BooleanKey, IntegerKey, TextKey
 from ocpp16_bridge.clock import Timer
+from ocpp16_bridge.configuration_keys import Access, BooleanKey, IntegerKey, TextKey
 from ocpp16_bridge.csms.connection import ConnectFailure, Target
 from ocpp16_bridge.csms.redaction import without_credentials
 from ocpp16_bridge.csms.security import basic_authorization, password, tls_context
@@ -15,8 +15,7 @@ from ocpp16_bridge.handlers import before_change, on_change
 
 logger = logging.getLogger(__name__)
 
-_SHORTEST_PASSWORD = 8  # bytes
-_LONGEST_PASSWORD = 20
+_TEXT_LENGTHS = range(8, 21)  # characters
 
 BASIC = (1, 2)  # profiles with Basic authentication
 TLS = (2, 3)
@@ -26,9 +25,10 @@ class AuthorizationKey(TextKey):
     """Hexadecimal digits for 16 … 20 bytes, or text of 8 … 20 characters (SE-10, SE-11)."""
 
     def parse(self, text: str) -> str:
-        if text and not _SHORTEST_PASSWORD <= len(password(text)) <= _LONGEST_PASSWORD:
-            raise ValueError("expected 32 to 40 hexadecimal digits, or 8 to 20 characters")
-        return text
+        is_bytes = password(text) != text.encode()
+        if is_bytes or (len(text) in _TEXT_LENGTHS and text.isprintable()):
+            return text
+        raise ValueError("expected 32 to 40 hexadecimal digits, an even number, or 8 to 20 printable characters")
 
 
 class Security(Feature):
@@ -38,8 +38,10 @@ class Security(Feature):
     security_profile = IntegerKey(
         "SecurityProfile", lambda settings: settings.csms.security_profile, minimum=0, maximum=3
     )
-    cpo_name = TextKey("CpoName", "")
-    additional_root_certificate_check = BooleanKey("AdditionalRootCertificateCheck", False, access=Access.READ_ONLY)  # noqa: FBT003 - the default
+    cpo_name = TextKey("CpoName", None)
+    additional_root_certificate_check = BooleanKey(
+        "AdditionalRootCertificateCheck", default=False, access=Access.READ_ONLY
+    )
     certificate_signed_max_chain_size = IntegerKey("CertificateSignedMaxChainSize", 10000, access=Access.READ_ONLY)
     certificate_store_max_length = IntegerKey("CertificateStoreMaxLength", 20, access=Access.READ_ONLY)
 
@@ -50,10 +52,15 @@ class Security(Feature):
         # The profile to fall back to, while a raised one has not connected yet (SE-07).
         self._former = context.store.collection("former_security_profile", int)
         self._fallback: Timer | None = None
+        self._refusal_is_known = False  # of our credentials, by the CSMS, since the last connection
         context.csms.endpoint.on_connected.append(self._connected)
         context.csms.endpoint.on_refused.append(self._refused)
 
     def start(self) -> None:
+        self.begin()
+
+    def begin(self) -> None:
+        """OCPP starts, maybe with a raised profile that has not connected yet."""
         if "profile" in self._former:
             self._wait_for_connection()
 
@@ -86,7 +93,9 @@ class Security(Feature):
         return tls_context(csms.ca_file, *own, verify_host_name=csms.verify_host_name)
 
     def _refused(self, failure: ConnectFailure) -> None:
-        if failure.status in (401, 403):
+        """TR-08: told once, however often it is tried."""
+        if failure.status in (401, 403) and not self._refusal_is_known:
+            self._refusal_is_known = True
             self._events.raise_event("FailedToAuthenticateAtCentralSystem", f"HTTP {failure.status}")
 
     # -- changes
@@ -102,15 +111,25 @@ class Security(Feature):
     def _may_become(self, profile: int) -> bool:
         """SE-02 … SE-05."""
         csms = self.context.settings.csms
-        missing = [
-            profile <= self.security_profile and "a profile above the present one",
-            profile in BASIC and not self.authorization_key and "an AuthorizationKey",
-            profile in TLS and csms.ca_file is None and "a CentralSystemRootCertificate (csms.ca_file)",
-            profile == max(TLS) and csms.client_certificate is None and "a charge point certificate",
-        ]
-        for what in filter(None, missing):
-            logger.warning("security profile %s is refused: it needs %s", profile, what)
-        return not any(missing)
+        conditions = {
+            "a profile above the present one": profile > self.security_profile,
+            "an AuthorizationKey": profile not in BASIC or bool(self.authorization_key),
+            "an identity without colon": profile not in BASIC or ":" not in self.context.settings.charge_point.id,
+            "a CentralSystemRootCertificate (csms.ca_file)": profile not in TLS or csms.ca_file is not None,
+            "a charge point certificate": profile != max(TLS) or csms.client_certificate is not None,
+            "certificates that can be read": profile not in TLS or self._can_read_certificates(profile),
+        }
+        missing = [what for what, is_met in conditions.items() if not is_met]
+        if missing:
+            logger.warning("security profile %s is refused: it needs %s", profile, ", ".join(missing))
+        return not missing
+
+    def _can_read_certificates(self, profile: int) -> bool:
+        try:
+            self._tls_context(profile)
+        except OSError:
+            return False
+        return True
 
     @on_change("SecurityProfile")
     def _profile_changed(self, former: int) -> None:
@@ -139,12 +158,13 @@ class Security(Feature):
 
     def _connected(self) -> None:
         # The link that is up when the profile is raised is still the former one's: it is closed before this is called.
+        self._refusal_is_known = False
         self._cancel_fallback()
         self._former.delete("profile")
 
     def _fall_back(self) -> None:
         former = self._former.get("profile")
-        if former is not None:
+        if former is not None and not self.context.csms.stopped:  # `begin` waits again
             logger.error(
                 "no connection with security profile %s: profile %s is used again", self.security_profile, former
             )

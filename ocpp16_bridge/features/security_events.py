@@ -19,6 +19,7 @@ logger = logging.getLogger(__name__)
 QUEUE = "security_event"
 MAX_QUEUED = 1000
 MAX_INFO = 255  # characters
+INVALID_MESSAGES_AT_MOST_EVERY = 60.0  # s; a CSMS that sends nothing else must not fill the security log
 
 # Critical by the white paper's list (WP 8), and those that its requirements or the OCTT want sent all the same (SE-32).
 CRITICAL = frozenset(
@@ -60,10 +61,17 @@ class SecurityEvents(Feature):
         # A CSMS that doesn't know the message isn't asked again for that event; others are retried and kept in order.
         final = frozenset({str(ErrorCode.NOT_IMPLEMENTED), str(ErrorCode.NOT_SUPPORTED)})
         context.csms.add_durable(QUEUE, MAX_QUEUED, final)
-        context.csms.endpoint.on_unusable.append(lambda kind: self.raise_event("InvalidMessages", kind))
+        self._next_invalid_messages = 0.0  # monotonic
+        context.csms.endpoint.on_unusable.append(self._unusable)
 
     def start(self) -> None:
         self.raise_event("StartupOfTheDevice")
+
+    def _unusable(self, kind: str) -> None:
+        now = self.context.clock.monotonic()
+        if now >= self._next_invalid_messages:
+            self._next_invalid_messages = now + INVALID_MESSAGES_AT_MOST_EVERY
+            self.raise_event("InvalidMessages", kind)
 
     def raise_event(self, event_type: str, info: str | None = None) -> None:
         """An event of the daemon itself; its own topic shows it."""

@@ -40,8 +40,9 @@ class Session:
 
     def mqtt_disconnected(self, reason: str) -> None:  # noqa: ARG002 - the connection has logged it
         self._variables.disconnected()
-        for listener in self.on_disconnected:
-            listener()
+        with self._turns.turn():
+            for listener in self.on_disconnected:
+                listener()
 
     def mqtt_received(self, message: Incoming) -> None:
         if message.topic.startswith(self._requests):

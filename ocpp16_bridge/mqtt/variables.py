@@ -33,14 +33,24 @@ def topic_level(name: str) -> str:
 
 
 def to_json(value: Any) -> bytes:
-    """Compact JSON in UTF-8."""
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":"), default=_plain).encode()
+    """Compact JSON in UTF-8.
+
+    Raises:
+        ValueError: it holds NaN, Infinity or what is no number.
+        TypeError: it holds what JSON can't say.
+
+    """
+    # Half of a surrogate pair, which UTF-8 can't say, goes out as the escape sequence as which it came in.
+    return _encode(value).encode(errors="backslashreplace")
 
 
 def _plain(value: Any) -> Any:
     if hasattr(value, "model_dump"):
         return value.model_dump(mode="json", exclude_none=True)
     return float(value)  # Decimal
+
+
+_encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"), default=_plain).encode
 
 
 class Variables:
@@ -62,13 +72,8 @@ class Variables:
         self._turns.publish(lambda: self._show(topic, payload))
 
     def clear(self, topic: str) -> None:
-        """Take the topic away from the broker."""
-
-        def out() -> None:
-            self._values.pop(topic, None)
-            self.publisher.publish(self._base + topic, b"", retain=True)
-
-        self._turns.publish(out)
+        """Take the topic away from the broker, and from each one met later: a former process may have shown it."""
+        self._turns.publish(lambda: self._show(topic, b""))
 
     def event(self, name: str, value: Any) -> None:
         """Publish `event/<name>`, not retained."""
@@ -78,7 +83,7 @@ class Variables:
     def get(self, topic: str) -> Any:
         """What the topic shows, None where nothing."""
         payload = self._values.get(topic)
-        return None if payload is None else json.loads(payload)
+        return json.loads(payload) if payload else None
 
     def _show(self, topic: str, payload: bytes) -> None:
         if self._values.get(topic) != payload:
@@ -104,8 +109,8 @@ class Variables:
             self._publish_state()
 
     def state_seen(self, payload: bytes) -> None:
-        """Our own `state` as the broker has it: a late will of a former connection is put right."""
-        if self._online and payload == b"offline":
+        """Our own `state` as the broker has it: a late will of a former connection, or anything else, is put right."""
+        if self._online and payload != b"online":
             self._publish_state()
 
     def _publish_state(self) -> None:
