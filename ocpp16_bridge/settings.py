@@ -7,7 +7,6 @@ import difflib
 import math
 import os
 import re
-import string
 import tomllib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from copy import deepcopy
@@ -29,6 +28,8 @@ from pydantic import (
     field_validator,
 )
 from pydantic_core import ErrorDetails
+
+from ocpp16_bridge.authorization_key import check_authorization_key
 
 ENVIRONMENT_PREFIX = "OCPP16_BRIDGE_"
 
@@ -86,12 +87,8 @@ def _url(url: str) -> str:
 
 
 def _authorization_key(key: SecretStr) -> SecretStr:
-    """SE-10, SE-11: 32..40 hexadecimal digits are bytes, anything else is text."""
-    text = key.get_secret_value()
-    is_bytes = len(text) in range(32, 41, 2) and set(text) <= set(string.hexdigits)
-    is_text = len(text) in range(8, 21) and text.isprintable()
-    if text and not is_bytes and not is_text:
-        raise ValueError("expected 32 to 40 hexadecimal digits, an even number, or 8 to 20 printable characters")
+    if text := key.get_secret_value():
+        check_authorization_key(text)
     return key
 
 

@@ -72,4 +72,6 @@ def test_command_line_section_names_every_command(capsys: pytest.CaptureFixture[
     section = README.partition("## Command line")[2]
 
     assert len(commands) >= 5
-    assert [command for command in commands if f"`{command}" not in section and f"bridge {command}" not in section] == []
+    assert [
+        command for command in commands if f"`{command}" not in section and f"bridge {command}" not in section
+    ] == []

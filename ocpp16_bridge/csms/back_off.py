@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 
 class BackOff:
-    """A series of growing waits: ``minimum * 2**min(n, repeat_times) + random() * random_range`` seconds, n = 0, 1, …
+    """A series of growing waits: ``minimum * 2**min(n, repeat_times) + random() * random_range`` s after n failures.
 
     Args:
         minimum: first wait, s.

@@ -6,16 +6,9 @@ from typing import Any
 from ocpp16_bridge.csms import ocppj
 
 HIDDEN = "***"
-# The authority ends at the first of these; in a password they are percent-encoded, an "@" often is not (RFC 3986, 3.2).
-_USER_INFORMATION = re.compile(r"(?<=://)[^/?#]*@")
 # A location may have been written by hand: a password with a slash in it must not be shown, so rather hide too much.
 _ANYTHING_BEFORE_AT = re.compile(r"^([A-Za-z][A-Za-z0-9+.-]*://)?.*@", re.DOTALL)
 _URL_FIELDS = frozenset({"location", "remotelocation"})
-
-
-def without_credentials(url: str) -> str:
-    """``url`` without its user information."""
-    return _USER_INFORMATION.sub("", url, count=1)
 
 
 def redacted(message: ocppj.Call | ocppj.CallResult | ocppj.CallError) -> list[Any]:

@@ -1,39 +1,18 @@
 """Security profiles: what authenticates whom (security white paper; obligations 9.1 … 9.3)."""
 
 import base64
-import re
 import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-_HEX_KEY = re.compile(r"(?:[0-9A-Fa-f]{2}){16,20}")
-_TEXT_LENGTHS = range(8, 21)  # characters
+from ocpp16_bridge.authorization_key import password
 
 # SE-21: both pairs of the white paper, and ECDHE_RSA; Python's own list lacks the static RSA pair.
 _CIPHERS = (
     "ECDHE-ECDSA-AES128-GCM-SHA256:ECDHE-ECDSA-AES256-GCM-SHA384:"
     "ECDHE-RSA-AES128-GCM-SHA256:ECDHE-RSA-AES256-GCM-SHA384:AES128-GCM-SHA256:AES256-GCM-SHA384"
 )
-
-
-def check_authorization_key(text: str) -> None:
-    """Whether ``text`` can be an AuthorizationKey; empty stands for none (SE-10, SE-11).
-
-    Raises:
-        ValueError: it can't; the text doesn't repeat it.
-
-    """
-    is_text = len(text) in _TEXT_LENGTHS and text.isprintable()
-    if text and not is_text and not _HEX_KEY.fullmatch(text):
-        raise ValueError("expected 32 to 40 hexadecimal digits, an even number, or 8 to 20 printable characters")
-
-
-def password(authorization_key: str) -> bytes:
-    """What an AuthorizationKey stands for: 32 … 40 hex digits are bytes, anything else is text (SE-10, SE-11)."""
-    if _HEX_KEY.fullmatch(authorization_key):
-        return bytes.fromhex(authorization_key)
-    return authorization_key.encode()
 
 
 def basic_authorization(identity: str, authorization_key: str) -> tuple[str, str]:

@@ -3,19 +3,19 @@
 import logging
 import ssl
 
+from ocpp16_bridge.authorization_key import check_authorization_key
 from ocpp16_bridge.clock import Timer
 from ocpp16_bridge.configuration_keys import Access, BooleanKey, IntegerKey, TextKey
 from ocpp16_bridge.csms.connection import ConnectFailure, Target
-from ocpp16_bridge.csms.redaction import without_credentials
-from ocpp16_bridge.csms.security import basic_authorization, password, tls_context
+from ocpp16_bridge.csms.security import basic_authorization, tls_context
 from ocpp16_bridge.feature import Context, Feature
 from ocpp16_bridge.features.configuration import Configuration
 from ocpp16_bridge.features.security_events import SecurityEvents
 from ocpp16_bridge.handlers import before_change, on_change
+from ocpp16_bridge.settings import without_credentials
 
 logger = logging.getLogger(__name__)
 
-_TEXT_LENGTHS = range(8, 21)  # characters
 
 BASIC = (1, 2)  # profiles with Basic authentication
 TLS = (2, 3)
@@ -25,10 +25,8 @@ class AuthorizationKey(TextKey):
     """Hexadecimal digits for 16 … 20 bytes, or text of 8 … 20 characters (SE-10, SE-11)."""
 
     def parse(self, text: str) -> str:
-        is_bytes = password(text) != text.encode()
-        if is_bytes or (len(text) in _TEXT_LENGTHS and text.isprintable()):
-            return text
-        raise ValueError("expected 32 to 40 hexadecimal digits, an even number, or 8 to 20 printable characters")
+        check_authorization_key(text)
+        return text
 
 
 class Security(Feature):

@@ -3,7 +3,8 @@ from typing import Any
 import pytest
 
 from ocpp16_bridge.csms.ocppj import Call, CallError, CallResult
-from ocpp16_bridge.csms.redaction import redacted, without_credentials
+from ocpp16_bridge.csms.redaction import redacted
+from ocpp16_bridge.settings import without_credentials
 from tests.conftest import MakeStation
 
 KEY = "AuthorizationKey"

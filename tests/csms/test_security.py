@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from ocpp16_bridge.csms.security import basic_authorization, check_authorization_key, password, tls_context
+from ocpp16_bridge.authorization_key import check_authorization_key, password
+from ocpp16_bridge.csms.security import basic_authorization, tls_context
 
 
 @pytest.mark.parametrize(
@@ -28,13 +29,13 @@ def test_32_to_40_hexadecimal_digits_are_bytes_and_anything_else_is_text(key: st
     assert password(key) == expected
 
 
-@pytest.mark.parametrize("key", ["", "8 letter", "x" * 20, "0123456789abcdef", "ab" * 16, "ab" * 20])
+@pytest.mark.parametrize("key", ["8 letter", "x" * 20, "0123456789abcdef", "ab" * 16, "ab" * 20])
 def test_an_authorization_key_is_16_to_20_bytes_in_hex_or_8_to_20_characters(key: str) -> None:
     """SE-10, SE-11; contract 5."""
     check_authorization_key(key)
 
 
-@pytest.mark.parametrize("key", ["x" * 7, "x" * 21, "a" * 33, "ab" * 21, "zz" * 16, "ab" * 15, "line\nfeed", "x" * 6])
+@pytest.mark.parametrize("key", ["x" * 7, "x" * 21, "a" * 33, "ab" * 21, "zz" * 16, "ab" * 15, "line\nfeed"])
 def test_no_other_text_is_an_authorization_key_and_the_error_does_not_repeat_it(key: str) -> None:
     """SE-11 (c), SE-13."""
     with pytest.raises(ValueError, match="expected 32 to 40 hexadecimal digits") as raised:
