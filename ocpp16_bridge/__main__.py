@@ -1,5 +1,8 @@
 """The command line: what is asked for, and the exit status (contract 5)."""
 
+# ruff: noqa: PLC0415 - each command loads only what it needs: the daemon starts sooner
+# ruff: noqa: T201 - a command prints
+
 import argparse
 import faulthandler
 import logging
@@ -7,6 +10,7 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import NoReturn
 
 from ocpp16_bridge import __version__, logs
 
@@ -22,6 +26,14 @@ logger = logging.getLogger("ocpp16_bridge.command_line")
 Command = Callable[[argparse.Namespace], int]
 
 
+class _Parser(argparse.ArgumentParser):
+    """argparse's own exit status for a misspelt line is 2, which means a time-out here."""
+
+    def error(self, message: str) -> NoReturn:
+        self.print_usage(sys.stderr)
+        self.exit(EXIT_FAILURE, f"{self.prog}: error: {message}\n")
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Carry out the command that ``arguments`` name; the exit status."""
     options = _parser().parse_args(arguments)
@@ -33,7 +45,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="ocpp16-bridge",
         description="An OCPP 1.6J charge point between a CSMS (websocket) and everything else on the board (MQTT).",
     )
@@ -77,9 +89,6 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-# The imports stand in the functions: each command loads only what it needs, the daemon starts sooner.
-
-
 def _run(options: argparse.Namespace) -> int:
     from ocpp16_bridge.daemon import run
     from ocpp16_bridge.settings import ConfigurationError
@@ -92,7 +101,7 @@ def _run(options: argparse.Namespace) -> int:
         run(options.config, os.environ)
     except ConfigurationError as error:
         for problem in error.problems:
-            logger.error("%s", problem)
+            logger.error("%s", problem)  # noqa: TRY400 - the text says it all
         return EXIT_CONFIGURATION
     except StoreError as error:
         logger.error("%s", error)  # noqa: TRY400 - the text says it all

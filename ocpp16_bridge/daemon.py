@@ -4,10 +4,13 @@ import asyncio
 import logging
 import random
 import signal
+import threading
 import uuid
 from collections.abc import Callable, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
+from typing import ParamSpec, TypeVar
 
 from ocpp16_bridge import __version__, logs, systemd
 from ocpp16_bridge.charge_point import ChargePoint, World, check
@@ -20,6 +23,9 @@ from ocpp16_bridge.store import Store, StoreError
 logger = logging.getLogger(__name__)
 
 SYSTEM_END = (signal.SIGTERM, signal.SIGINT)
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 
 def run(config: Path, environ: Mapping[str, str]) -> None:
@@ -37,8 +43,9 @@ def run(config: Path, environ: Mapping[str, str]) -> None:
 
 
 async def _run(settings: Settings, store: Store, config: Path, environ: Mapping[str, str]) -> None:
-    daemon = Daemon(settings, store, asyncio.get_running_loop())
     loop = asyncio.get_running_loop()
+    loop.set_default_executor(PassingThreads())
+    daemon = Daemon(settings, store, loop)
     for number in SYSTEM_END:
         loop.add_signal_handler(number, daemon.end, number.name)
     loop.add_signal_handler(signal.SIGHUP, _reload, config, environ)
@@ -52,7 +59,27 @@ def _reload(config: Path, environ: Mapping[str, str]) -> None:
         logger.info("the log level is read again; other settings are read at the start only")
     except ConfigurationError as error:
         for problem in error.problems:
-            logger.error("%s", problem)
+            logger.error("%s", problem)  # noqa: TRY400 - the text says it all
+
+
+class PassingThreads(ThreadPoolExecutor):
+    """One thread for each thing that the loop can't wait for itself: name servers, and the broker's TCP and TLS.
+
+    A dead name server keeps such a thread for half a minute; an ordinary pool would hold up the end of the process.
+    """
+
+    def submit(self, function: Callable[P, T], /, *arguments: P.args, **named: P.kwargs) -> Future[T]:
+        future: Future[T] = Future()
+
+        def work() -> None:
+            try:
+                future.set_result(function(*arguments, **named))
+            except BaseException as error:  # noqa: BLE001 - who waits for the result raises it
+                future.set_exception(error)
+
+        future.set_running_or_notify_cancel()
+        threading.Thread(target=work, name="wait for the network", daemon=True).start()
+        return future
 
 
 class Daemon:
@@ -62,6 +89,7 @@ class Daemon:
         self._settings = settings
         self._store = store
         self._ended = asyncio.Event()
+        self._dialled = False
         clock = Clock()
         world = World(clock, loop, lambda: str(uuid.uuid4()), random.random, self.end)
         self._charge_point = ChargePoint(settings, store, world)
@@ -96,17 +124,23 @@ class Daemon:
         self._start()
         async with asyncio.TaskGroup() as mqtt_side:
             mqtt = mqtt_side.create_task(self._mqtt.run(), name="MQTT")
-            async with asyncio.TaskGroup() as csms_side:
-                tasks = [
-                    csms_side.create_task(self._csms.run(), name="CSMS"),
-                    csms_side.create_task(self._charge_point.timers.run(), name="timers"),
-                ]
-                await self._ended.wait()
-                for task in tasks:
-                    task.cancel()
-            await self._charge_point.conversations.end()
-            self._charge_point.variables.goodbye()
-            mqtt.cancel()
+            try:
+                await self._serve_csms()
+            finally:  # also after an error: a clean disconnect without farewell would leave `online` behind
+                await self._charge_point.conversations.end()
+                self._charge_point.variables.goodbye()
+                mqtt.cancel()
+
+    async def _serve_csms(self) -> None:
+        async with asyncio.TaskGroup() as csms_side:
+            tasks = [
+                csms_side.create_task(self._csms.run(), name="CSMS"),
+                csms_side.create_task(self._charge_point.timers.run(), name="timers"),
+            ]
+            systemd.ready()
+            await self._ended.wait()
+            for task in tasks:
+                task.cancel()
 
     def _start(self) -> None:
         own = self._settings.charge_point
@@ -117,10 +151,11 @@ class Daemon:
         timers = self._charge_point.timers
         timers.after(self._settings.hardware.start_timeout, "broker at the start", self._dial)
         self._watch(timers.every)
-        systemd.ready()
 
     def _dial(self) -> None:
-        if not self._charge_point.endpoint.stopped:
+        """The first time; a broker that comes and goes must not cut short the waits between later attempts."""
+        if not self._dialled:
+            self._dialled = True
             self._csms.open()
 
     # -- the service manager
