@@ -19,23 +19,28 @@ from ocpp16_bridge.csms.endpoint import CallHandler, Endpoint
 from ocpp16_bridge.csms.messages import from_payload, to_payload
 from ocpp16_bridge.feature import Context, Csms, CsmsLine, Feature
 from ocpp16_bridge.features.authorization import Authorization
+from ocpp16_bridge.features.availability import Availability
+from ocpp16_bridge.features.clock_synchronisation import ClockSynchronisation
 from ocpp16_bridge.features.configuration import Configuration
-from ocpp16_bridge.features.connectors import Connectors
+from ocpp16_bridge.features.connectors.connectors import Connectors
 from ocpp16_bridge.features.data_transfer import DataTransfer
+from ocpp16_bridge.features.delivery import Delivery
 from ocpp16_bridge.features.firmware import Firmware
 from ocpp16_bridge.features.health import Health
 from ocpp16_bridge.features.lifecycle import Lifecycle
 from ocpp16_bridge.features.local_auth_list import LocalAuthList
 from ocpp16_bridge.features.log_level import LogLevel
 from ocpp16_bridge.features.message_log import MessageLog
-from ocpp16_bridge.features.metering import Metering
+from ocpp16_bridge.features.metering.metering import Metering
 from ocpp16_bridge.features.registration import Registration
 from ocpp16_bridge.features.reservation import Reservation
 from ocpp16_bridge.features.reset import Reset
 from ocpp16_bridge.features.security import Security
 from ocpp16_bridge.features.security_events import SecurityEvents
 from ocpp16_bridge.features.smart_charging import SmartCharging
-from ocpp16_bridge.features.transactions import Transactions
+from ocpp16_bridge.features.starting import Starting
+from ocpp16_bridge.features.stopping import Stopping
+from ocpp16_bridge.features.transactions.transactions import Transactions
 from ocpp16_bridge.mqtt.commands import CommandHandler, Commands
 from ocpp16_bridge.mqtt.hardware import HardwareInput, HardwareInputs, HardwareRequests
 from ocpp16_bridge.mqtt.session import Session
@@ -49,7 +54,7 @@ FEATURES: tuple[type[Feature], ...] = (
     SecurityEvents,
     Security,
     Registration,
-    Lifecycle,
+    Delivery,
     Connectors,
     LocalAuthList,
     Authorization,
@@ -57,6 +62,10 @@ FEATURES: tuple[type[Feature], ...] = (
     SmartCharging,
     Metering,
     Transactions,
+    Starting,
+    Stopping,
+    Availability,
+    Lifecycle,
     DataTransfer,
     Firmware,
     Reset,
@@ -84,6 +93,7 @@ class World:
     loop: asyncio.AbstractEventLoop
     new_id: Callable[[], str]  # unique for ever (TR-22)
     random: Callable[[], float]  # a number from [0, 1)
+    boot_id: str  # another one after each boot of the machine
     end: Callable[[str], None]  # end the process with status 0
 
 
@@ -114,9 +124,11 @@ class ChargePoint:
             self.turns,
             self.conversations,
             ConfigurationKeys(store, settings),
-            Csms(self.endpoint, self.turns, world.clock, self.conversations),
+            Csms(self.endpoint, self.turns, world.clock, self.conversations, world.new_id, world.boot_id),
             self.variables,
             self._hardware,
+            world.new_id,
+            world.boot_id,
             world.end,
             errors,
         )
@@ -131,28 +143,41 @@ class ChargePoint:
         configuration = self._configuration = Configuration(context)
         events = SecurityEvents(context)
         security = self.security = Security(context, configuration, events)
-        registration = Registration(context, configuration, events, self.new_back_off(world))
-        lifecycle = self.lifecycle = Lifecycle(context, registration, security)
-        transactions = Transactions(context)
+        clock = ClockSynchronisation(context, events)
+        registration = Registration(context, configuration, clock, self.new_back_off(world))
+        delivery = Delivery(context)
+        connectors = Connectors(context, delivery)
+        local_auth_list = LocalAuthList(context)
+        authorization = Authorization(context, local_auth_list)
+        reservation = Reservation(context, connectors)
+        metering = Metering(context, connectors)
+        transactions = Transactions(context, connectors, authorization, metering, delivery)
+        starting = Starting(context, connectors, authorization, reservation, transactions)
+        lifecycle = self.lifecycle = Lifecycle(context, registration, security, starting, transactions)
         return [
             configuration,
             events,
             security,
+            clock,
             registration,
-            lifecycle,
-            Connectors(context),
-            LocalAuthList(context),
-            Authorization(context),
-            Reservation(context),
+            delivery,
+            connectors,
+            local_auth_list,
+            authorization,
+            reservation,
             SmartCharging(context),
-            Metering(context),
+            metering,
             transactions,
+            starting,
+            Stopping(context, connectors, transactions),
+            Availability(context, connectors),
+            lifecycle,
             DataTransfer(context),
             Firmware(context),
-            Reset(context, events),
+            Reset(context, events, transactions),
             MessageLog(context),
             LogLevel(context),
-            Health(context, security, transactions),
+            Health(context, security, delivery),
         ]
 
     def new_back_off(self, world: World) -> BackOff:

@@ -23,6 +23,7 @@ class Clock:
         self._wall = wall
         self.monotonic = monotonic
         self.offset = timedelta(0)  # what the CSMS's clock is ahead of this machine's
+        self.is_confirmed = False  # the CSMS has told its time since the start
 
     def now(self) -> datetime:
         """The present moment in UTC, by the CSMS's clock once that is known."""
@@ -32,11 +33,17 @@ class Clock:
         """The time of day at a monotonic ``moment``."""
         return self.now() + timedelta(seconds=moment - self.monotonic())
 
+    def machine_was_set(self, moment: datetime, monotonic: float) -> None:
+        """The machine's clock was set: it was ``moment`` at ``monotonic``, and `now` goes on from there."""
+        self.offset = timedelta(0)
+        self.offset = moment + timedelta(seconds=self.monotonic() - monotonic) - self.now()
+
     def correct(self, current_time: datetime, round_trip: float) -> timedelta:
         """Follow the CSMS's ``currentTime`` and return the step that was made, 0 for a difference of up to 1 s.
 
         Half of ``round_trip`` (s) has passed since the CSMS read its clock (HB-05).
         """
+        self.is_confirmed = True
         step = current_time + timedelta(seconds=round_trip / 2) - self.now()
         if abs(step) <= timedelta(seconds=1):
             return timedelta(0)

@@ -28,7 +28,10 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 
-def run(config: Path, environ: Mapping[str, str]) -> None:
+BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
+
+
+def run(config: Path, environ: Mapping[str, str], boot_id: Path = BOOT_ID) -> None:
     """Be the daemon until a signal or a Reset ends it.
 
     Raises:
@@ -39,13 +42,22 @@ def run(config: Path, environ: Mapping[str, str]) -> None:
     settings = load_settings(config, environ, check)
     logs.set_level(settings.logging.level)
     with closing(Store(settings.storage.directory)) as store:
-        asyncio.run(_run(settings, store, config, environ))
+        asyncio.run(_run(settings, store, config, environ, _read_boot_id(boot_id)))
 
 
-async def _run(settings: Settings, store: Store, config: Path, environ: Mapping[str, str]) -> None:
+def _read_boot_id(path: Path) -> str:
+    """What tells one boot of the machine from the next; without it each start counts as one."""
+    try:
+        return path.read_text().strip()
+    except OSError as error:
+        logger.warning("%s: %s: open transactions are taken for interrupted by a reboot", path, error.strerror)
+        return str(uuid.uuid4())
+
+
+async def _run(settings: Settings, store: Store, config: Path, environ: Mapping[str, str], boot_id: str) -> None:
     loop = asyncio.get_running_loop()
     loop.set_default_executor(PassingThreads())
-    daemon = Daemon(settings, store, loop)
+    daemon = Daemon(settings, store, loop, boot_id)
     for number in SYSTEM_END:
         loop.add_signal_handler(number, daemon.end, number.name)
     loop.add_signal_handler(signal.SIGHUP, _reload, config, environ)
@@ -85,13 +97,13 @@ class PassingThreads(ThreadPoolExecutor):
 class Daemon:
     """A charge point with its connections, and the order in which they come and go."""
 
-    def __init__(self, settings: Settings, store: Store, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, settings: Settings, store: Store, loop: asyncio.AbstractEventLoop, boot_id: str) -> None:
         self._settings = settings
         self._store = store
         self._ended = asyncio.Event()
         self._dialled = False
         clock = Clock()
-        world = World(clock, loop, lambda: str(uuid.uuid4()), random.random, self.end)
+        world = World(clock, loop, lambda: str(uuid.uuid4()), random.random, boot_id, self.end)
         self._charge_point = ChargePoint(settings, store, world)
         self._csms = CsmsConnection(
             self._charge_point.security.target,

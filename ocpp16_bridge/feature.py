@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 from ocpp.v16 import call as messages
@@ -34,12 +34,22 @@ class CsmsLine(Line, Protocol):
 class Csms:
     """The Central System, as features speak to it: with the dataclasses of `ocpp.v16.call`."""
 
-    def __init__(self, endpoint: Endpoint, turns: Turns, clock: Clock, conversations: Conversations) -> None:
+    def __init__(
+        self,
+        endpoint: Endpoint,
+        turns: Turns,
+        clock: Clock,
+        conversations: Conversations,
+        new_id: Callable[[], str],
+        boot_id: str,
+    ) -> None:
         self.endpoint = endpoint
         self._calls = endpoint.calls
         self._turns = turns
         self._clock = clock
         self._conversations = conversations
+        self._new_id = new_id
+        self._boot_id = boot_id
         self.line: CsmsLine
         self.on_registration: list[Callable[[], None]] = []  # it changed
         self.on_accepted: list[Callable[[], None]] = []  # each time, changed or not (BT-05)
@@ -110,14 +120,22 @@ class Csms:
         assert isinstance(outcome, Outcome)  # noqa: S101 - set above
         return outcome
 
-    def add_durable(self, name: str, limit: int, final_codes: frozenset[str] = frozenset()) -> DurableQueue:
-        return self._calls.add_durable(name, limit, final_codes)
+    def add_durable(
+        self, name: str, limit: int, final_codes: frozenset[str] = frozenset(), thins: str | None = None
+    ) -> DurableQueue:
+        """A queue on disk for what must be delivered; see `CallQueue.add_durable`."""
+        return self._calls.add_durable(name, limit, final_codes, thins)
 
     def send_durable(self, queue: str, message: Any, *, about: str = "") -> None:
         """Keep ``message`` on disk until the CSMS answered it; nothing is kept while OCPP is stopped."""
-        if not self.stopped:
-            action = type(message).__name__
-            self._calls.put_durable(queue, action, to_payload(message), about, format_time(self._clock.now()))
+        if self.stopped:
+            return
+        call = DurableCall(
+            type(message).__name__, to_payload(message), self._new_id(), about, format_time(self._clock.now())
+        )
+        if not self._clock.is_confirmed:
+            call = replace(call, boot_id=self._boot_id, monotonic=self._clock.monotonic())
+        self._calls.put_durable(queue, call)
 
     def _durable_ended(self, durable: DurableCall, outcome: Outcome) -> None:
         handler = self.result_handlers.get(durable.action)
@@ -141,6 +159,8 @@ class Context:
     csms: Csms
     variables: Variables
     hardware: HardwareRequests
+    new_id: Callable[[], str]  # unique for ever
+    boot_id: str  # of the machine: another one after each of its boots
     end: Callable[[str], None]  # ends the process with exit status 0; the text says why
     errors: Counter[str]  # what was refused, by kind
 

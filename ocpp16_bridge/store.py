@@ -11,6 +11,7 @@ import logging
 import os
 import sqlite3
 from collections.abc import Callable, ItemsView, Iterator
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
@@ -173,13 +174,17 @@ class Collection(Generic[T]):
     def __init__(self, store: Store, name: str, record: type[T]) -> None:
         self._store = store
         self._name = name
-        self._adapter: TypeAdapter[T] = TypeAdapter(record)
+        self._record = record
         self._records: dict[str, T] = {}
         for key, value in store.read("SELECT key, value FROM record WHERE collection = ?", (name,)):
             try:
                 self._records[key] = self._adapter.validate_json(value)
             except ValidationError as error:
                 logger.error("%s", _passed_over(f"record {key} of {name}", error))  # noqa: TRY400 - it would show the value
+
+    @cached_property
+    def _adapter(self) -> TypeAdapter[T]:  # built at its first use, not at each start
+        return TypeAdapter(self._record)
 
     def __contains__(self, key: str) -> bool:
         return key in self._records
@@ -231,14 +236,19 @@ class DiskQueue(Generic[T]):
     def __init__(self, store: Store, name: str, record: type[T]) -> None:
         self._store = store
         self._name = name
-        self._adapter: TypeAdapter[T] = TypeAdapter(record)
+        self._record = record
         self._passed_over: set[int] = set()
+        self._later: list[int] = []  # taken out in memory, and soon on disk
         self._length: int
         ((self._length,),) = store.read("SELECT count(*) FROM queued WHERE queue = ?", (name,))
 
+    @cached_property
+    def _adapter(self) -> TypeAdapter[T]:
+        return TypeAdapter(self._record)
+
     def __len__(self) -> int:
         """How many there are, with those that can't be read."""
-        return self._length
+        return self._length - len(self._later)
 
     def append(self, record: T) -> int:
         """Queue ``record`` and return its sequence number."""
@@ -250,7 +260,7 @@ class DiskQueue(Generic[T]):
     def head(self) -> tuple[int, T] | None:
         """The oldest record that can be read, and its sequence number."""
         statement = "SELECT sequence, value FROM queued WHERE queue = ? AND sequence > ? ORDER BY sequence LIMIT 1"
-        sequence = 0
+        sequence = self._later[-1] if self._later else 0
         while rows := self._store.read(statement, (self._name, sequence)):
             ((sequence, value),) = rows
             try:
@@ -264,6 +274,15 @@ class DiskQueue(Generic[T]):
             self._passed_over.add(sequence)
             logger.error("%s", _passed_over(f"entry {sequence} of the queue {self._name}", error))
 
+    def __iter__(self) -> Iterator[tuple[int, T]]:
+        """All records that can be read, oldest first, each with its sequence number."""
+        statement = "SELECT sequence, value FROM queued WHERE queue = ? ORDER BY sequence"
+        for sequence, value in self._store.read(statement, (self._name,)):
+            try:
+                yield sequence, self._adapter.validate_json(value)
+            except ValidationError as error:
+                self._pass_over(sequence, error)
+
     def replace(self, sequence: int, record: T) -> None:
         """Put ``record`` in the place of one that is queued."""
         statement = "UPDATE queued SET value = ? WHERE queue = ? AND sequence = ?"
@@ -273,6 +292,38 @@ class DiskQueue(Generic[T]):
         """Take a record out; nothing happens where it is gone already."""
         statement = "DELETE FROM queued WHERE queue = ? AND sequence = ?"
         self._length -= self._store.write(statement, (self._name, sequence), self._restore_length()).rowcount
+
+    def remove_later(self, sequence: int) -> int:
+        """Take the head out of the queue; on disk it stays until `remove_now`. Returns how many wait for that."""
+        self._later.append(sequence)
+        return len(self._later)
+
+    def remove_now(self) -> None:
+        """Take from the disk what `remove_later` was told."""
+        if self._later:
+            later, self._later = self._later, []
+            places = ",".join("?" * len(later))
+            statement = f"DELETE FROM queued WHERE queue = ? AND sequence IN ({places})"  # noqa: S608 - question marks
+            undo = self._restore_later(later, self._restore_length())
+            self._length -= self._store.write(statement, (self._name, *later), undo).rowcount
+
+    def _restore_later(self, later: list[int], restore_length: Callable[[], None]) -> Callable[[], None]:
+        def undo() -> None:
+            restore_length()
+            self._later = later + self._later
+
+        return undo
+
+    def clear(self) -> None:
+        """Take all records out."""
+        statement = "DELETE FROM queued WHERE queue = ?"
+        self._length -= self._store.write(statement, (self._name,), self._restore_length()).rowcount
+
+    def sequences(self, beginning: str, most: int) -> list[int]:
+        """The sequence numbers of the oldest records whose JSON begins with ``beginning``."""
+        statement = "SELECT sequence FROM queued WHERE queue = ? AND substr(value, 1, ?) = ? ORDER BY sequence LIMIT ?"
+        rows = self._store.read(statement, (self._name, len(beginning), beginning, most))
+        return [sequence for (sequence,) in rows if sequence not in self._later]
 
     def _restore_length(self) -> Callable[[], None]:
         former = self._length

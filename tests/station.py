@@ -107,6 +107,7 @@ class Station:
         self.settings = self._load(config)
         self.time = 0.0  # s since START, by the machine
         self.clock_error = 0.0  # s that the machine's clock is ahead of the CSMS's
+        self.boot_id = "boot-1"
         self.ended: list[str] = []  # reasons for which the process asked to end
         self._ids = itertools.count(1)
         self._csms_ids = itertools.count(1)
@@ -124,7 +125,7 @@ class Station:
         self.line = FakeLine()
         self.broker = FakeBroker()
         clock = Clock(lambda: START.timestamp() + self.time + self.clock_error, lambda: 1000.0 + self.time)
-        world = World(clock, self.loop, lambda: f"id-{next(self._ids)}", lambda: 0.0, self.ended.append)
+        world = World(clock, self.loop, lambda: f"id-{next(self._ids)}", lambda: 0.0, self.boot_id, self.ended.append)
         self.charge_point = ChargePoint(self.settings, self.store, world)
         self.charge_point.attach(self.line, self.broker)
         self.line.on_close = self._closed

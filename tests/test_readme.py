@@ -4,6 +4,7 @@ import json
 import re
 import shlex
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -13,6 +14,11 @@ from tests.conftest import MakeStation
 README = (Path(__file__).parents[1] / "README.md").read_text()
 REQUESTS = re.findall(r"`(mosquitto_pub -t ocpp16/request/[^`]+)`", README)
 TOPICS = re.findall(r"^\| `ocpp16/([^`]+)` \| `(mosquitto_sub [^`]+)`", README, re.MULTILINE)
+# What the CSMS is asked by a command, and answers.
+ANSWERS: dict[str, tuple[str, dict[str, Any]]] = {
+    "data_transfer": ("DataTransfer", {"status": "Accepted"}),
+    "present_id_tag": ("Authorize", {"idTagInfo": {"status": "Accepted"}}),
+}
 CUSTOM_KEY = '[custom_configuration_keys.TariffUrl]\ntype = "string"\nvalue = "https://example.com"'
 
 
@@ -31,9 +37,9 @@ def test_each_request_of_the_table_is_answered_ok(make_station: MakeStation, lin
 
     name = _option(command, "-t").rpartition("/")[2]
     replies = station.published(f"response/{name}")
-    if name == "data_transfer":
-        (frame,) = station.sent("DataTransfer")
-        station.csms_answers(frame, status="Accepted")
+    if name in ANSWERS:
+        (frame,) = station.sent(ANSWERS[name][0])
+        station.csms_answers(frame, **ANSWERS[name][1])
         replies = station.published(f"response/{name}")
     assert [reply["status"] for reply in replies] == ["ok"], json.dumps(replies)
 
@@ -47,7 +53,7 @@ def test_the_table_has_exactly_the_commands_there_are(make_station: MakeStation)
 
 
 def test_the_table_has_exactly_the_variables_there_are(make_station: MakeStation) -> None:
-    station = make_station("")
+    station = make_station("[[connectors]]\nlock = true")
     station.ask("monitor_configuration_keys", keys=["HeartbeatInterval"])
     station.register()
     station.csms_calls("ChangeConfiguration", key="HeartbeatInterval", value="60")

@@ -20,6 +20,9 @@ from ocpp16_bridge.turn import Turns
 
 logger = logging.getLogger(__name__)
 
+REMOVE_AT_ONCE = 64  # answered CALLs that leave the disk in one commit …
+REMOVE_WITHIN = 1.0  # … or after so many s
+THIN_AT_ONCE = 2000  # CALLs looked at when a queue is thinned
 MAX_WAITING = 1000  # ordinary CALLs; more are refused: the CSMS doesn't answer as fast as we ask
 
 
@@ -70,6 +73,9 @@ class DurableCall:
     about: str  # what the sender needs to know it again
     queued_at: str  # RFC 3339
     attempts: int = 0  # failed ones; a lost link is none (TX-24)
+    # Where `queued_at` is by a clock that the CSMS has not confirmed yet: when that was by the machine's own count.
+    boot_id: str = ""
+    monotonic: float | None = None
 
 
 @dataclass
@@ -79,6 +85,11 @@ class DurableQueue:
     calls: DiskQueue[DurableCall]
     limit: int
     final_codes: frozenset[str] = frozenset()  # CALLERROR codes after which asking again is pointless
+    thins: str | None = (
+        None  # the action that is thinned out in a full queue, and of which answered ones may come twice
+    )
+    on_given_up: Callable[[DurableCall, dict[str, Any]], None] = lambda _call, _payload: None
+    is_held: bool = False  # until what must precede it is out
     not_before: float | None = None  # monotonic moment of the next attempt; None until the first one of this process
 
     def oldest_queued_at(self) -> str | None:
@@ -139,6 +150,8 @@ class CallQueue:
         self.attempts: Callable[[], int] = lambda: 3
         self.retry_interval: Callable[[], float] = lambda: 60.0  # s
         self.on_durable_end: Callable[[DurableCall, Outcome], None] = lambda _call, _outcome: None
+        # What is filled into a durable CALL when it goes out.
+        self.prepare: Callable[[DurableCall], dict[str, Any]] = lambda call: call.payload
 
     # -- what may be sent
 
@@ -170,21 +183,27 @@ class CallQueue:
             self._waiting.append(call)
         self.pump()
 
-    def add_durable(self, name: str, limit: int, final_codes: frozenset[str] = frozenset()) -> DurableQueue:
-        """Open the queue ``name`` on disk. It holds at most ``limit`` CALLs; the oldest makes room."""
-        queue = DurableQueue(self._store.queue(name, DurableCall), limit, final_codes)
+    def add_durable(
+        self, name: str, limit: int, final_codes: frozenset[str] = frozenset(), thins: str | None = None
+    ) -> DurableQueue:
+        """Open the queue ``name`` on disk; in a full one CALLs of ``thins`` make room, else the oldest."""
+        queue = DurableQueue(self._store.queue(name, DurableCall), limit, final_codes, thins)
         self._durable[name] = queue
         return queue
 
-    def put_durable(self, name: str, action: str, payload: dict[str, Any], about: str, queued_at: str) -> None:
+    def put_durable(self, name: str, call: DurableCall) -> None:
         """Keep a CALL until the CSMS answered it; `on_durable_end` hears the outcome."""
-        schemas.validate_own_call(action, payload)
+        schemas.validate_own_call(call.action, call.payload)
         queue = self._durable[name]
-        self._make_room(name, queue)
-        queue.calls.append(DurableCall(action, payload, self._new_id(), about, queued_at))
+        if len(queue.calls) >= queue.limit:
+            self._make_room(name, queue)
+        queue.calls.append(call)
         self._turns.publish(self.pump)  # after the ordinary ones of this turn, which go first (TX-22, TX-40)
 
     def _make_room(self, name: str, queue: DurableQueue) -> None:
+        if queue.thins is not None:
+            self._thin(name, queue, queue.thins)
+            return
         while len(queue.calls) >= queue.limit and (head := queue.calls.head()) is not None:
             sequence, call = head
             if self.is_in_flight(call.message_id):
@@ -193,6 +212,15 @@ class CallQueue:
             queue.calls.remove(sequence)
             queue.not_before = 0.0
             self.on_durable_end(call, Unanswered("queue full"))
+
+    @staticmethod
+    def _thin(name: str, queue: DurableQueue, action: str) -> None:
+        """Every second of the oldest CALLs of ``action`` goes, the others never (TX-30)."""
+        # The first may be in flight.
+        dropped = queue.calls.sequences(f'{{"action":"{action}"', THIN_AT_ONCE)[1::2]
+        for sequence in dropped:
+            queue.calls.remove(sequence)
+        logger.error("queue %s is full (%s): %s %s are dropped", name, queue.limit, len(dropped), action)
 
     # -- the link
 
@@ -274,13 +302,20 @@ class CallQueue:
     def _pump_durable(self) -> None:
         for queue in self._durable.values():
             head = queue.calls.head() if len(queue.calls) else None
-            if head is not None and self._is_due(queue, head[1]):
+            if head is not None and not queue.is_held and self._is_due(queue, head[1]):
                 sequence, call = head
                 self._dispatch(
-                    ocppj.Call(call.message_id, call.action, call.payload),
+                    ocppj.Call(call.message_id, call.action, self._prepared(call)),
                     partial(self._durable_outcome, queue, sequence, call),
                 )
                 return
+
+    def _prepared(self, call: DurableCall) -> dict[str, Any]:
+        try:
+            return self.prepare(call)
+        except Exception:  # what must be delivered goes out as it was stored rather than not at all
+            logger.exception("%s of %s goes out as it is stored", call.action, call.queued_at)
+            return call.payload
 
     def _is_due(self, queue: DurableQueue, head: DurableCall) -> bool:
         if queue.not_before is None:  # a wait that a former process began starts anew: never less than TX-25 asks
@@ -317,12 +352,25 @@ class CallQueue:
     def _end_durable(self, queue: DurableQueue, sequence: int, call: DurableCall, outcome: Outcome) -> None:
         try:
             with self._turns.turn():
-                queue.calls.remove(sequence)
+                if isinstance(outcome, Answered) and call.action == queue.thins:
+                    self._remove_later(queue, sequence)
+                else:
+                    queue.calls.remove(sequence)
+                if not isinstance(outcome, Answered):
+                    queue.on_given_up(call, self._prepared(call))
                 self.on_durable_end(call, outcome)
         except Exception:
             logger.exception("what follows the end of %s of %s failed", call.action, call.queued_at)
             with self._turns.turn():  # or it would be sent again, and fail again, without end
                 queue.calls.remove(sequence)
+
+    def _remove_later(self, queue: DurableQueue, sequence: int) -> None:
+        """Answered MeterValues leave the disk in batches; a crash repeats at most a batch."""
+        waiting = queue.calls.remove_later(sequence)
+        if waiting >= REMOVE_AT_ONCE:
+            queue.calls.remove_now()
+        elif waiting == 1:
+            self._timers.after(REMOVE_WITHIN, "removal of answered CALLs", queue.calls.remove_now)
 
     def _wait_to_retry(self, call: DurableCall) -> float:
         """The monotonic moment of the next attempt; the wait grows with each one (OCPP 1.6, 3.7.1)."""

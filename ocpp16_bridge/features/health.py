@@ -6,8 +6,8 @@ from resource import getpagesize
 
 from ocpp16_bridge import __version__
 from ocpp16_bridge.feature import Context, Feature
+from ocpp16_bridge.features.delivery import Delivery
 from ocpp16_bridge.features.security import Security
-from ocpp16_bridge.features.transactions import Transactions
 from ocpp16_bridge.handlers import on_change
 from ocpp16_bridge.timestamps import format_time
 
@@ -16,10 +16,10 @@ _STATM = Path("/proc/self/statm")
 
 
 class Health(Feature):
-    def __init__(self, context: Context, security: Security, transactions: Transactions) -> None:
+    def __init__(self, context: Context, security: Security, delivery: Delivery) -> None:
         super().__init__(context)
         self._security = security
-        self._queue = transactions.queue
+        self._queue = delivery.queue
         self._started_at = context.clock.monotonic()
         self._connections = 0
         context.csms.endpoint.on_connected.append(self._connected)

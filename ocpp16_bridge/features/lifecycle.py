@@ -3,15 +3,20 @@
 import asyncio
 import logging
 
+from ocpp.v16.enums import Reason
+
 from ocpp16_bridge.configuration_keys import IntegerKey
 from ocpp16_bridge.feature import Context, Feature
 from ocpp16_bridge.features.registration import Registration
 from ocpp16_bridge.features.security import Security
+from ocpp16_bridge.features.starting import Starting
+from ocpp16_bridge.features.transactions.transactions import Transactions
 from ocpp16_bridge.handlers import command, on_change
 from ocpp16_bridge.timestamps import format_time
 
 logger = logging.getLogger(__name__)
 
+DELIVER_WITHIN = 5.0  # s for StopTransaction to be answered before the link is closed
 CLOSE_WITHIN = 5.0  # s for the websocket to close before `stop` replies
 
 
@@ -21,8 +26,17 @@ class Lifecycle(Feature):
         "MessageTimeout", lambda settings: settings.csms.call_timeout, minimum=1, maximum=600
     )  # s (TR-40)
 
-    def __init__(self, context: Context, registration: Registration, security: Security) -> None:
+    def __init__(
+        self,
+        context: Context,
+        registration: Registration,
+        security: Security,
+        starting: Starting,
+        transactions: Transactions,
+    ) -> None:
         super().__init__(context)
+        self._starting = starting
+        self._transactions = transactions
         self._registration = registration
         self._security = security
         self._since = context.clock.now()
@@ -43,7 +57,15 @@ class Lifecycle(Feature):
         if csms.stopped:
             return False
         logger.info("OCPP is stopped by command")
-        csms.stopped = True
+        with self.context.turns.turn():
+            self._transactions.end_all(Reason.other, at_once=True)
+        await self._transactions.until_delivered(DELIVER_WITHIN)
+        if csms.stopped:  # by another request meanwhile
+            return False
+        with self.context.turns.turn():
+            csms.stopped = True
+            self._starting.drop_all()
+            self._transactions.refresh_all()
         csms.line.close(1000, "stopped")
         if csms.connected:
             await self._until_closed()

@@ -1,35 +1,32 @@
-"""Registration: BootNotification, Heartbeat and the clock (OCPP 1.6, 4.2 and 4.6; obligations 2)."""
+"""Registration: BootNotification and Heartbeat (OCPP 1.6, 4.2 and 4.6; obligations 2)."""
 
 import logging
 from typing import Annotated
 
 from ocpp.v16 import call
 from ocpp.v16.enums import RegistrationStatus
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from ocpp16_bridge.clock import Timer
 from ocpp16_bridge.configuration_keys import IntegerKey
 from ocpp16_bridge.csms.back_off import BackOff
 from ocpp16_bridge.csms.call_queue import Answered, Outcome
 from ocpp16_bridge.feature import Context, Feature
+from ocpp16_bridge.features.clock_synchronisation import ClockSynchronisation
 from ocpp16_bridge.features.configuration import Configuration
-from ocpp16_bridge.features.security_events import SecurityEvents
 from ocpp16_bridge.handlers import on_change, on_hardware, on_result
-from ocpp16_bridge.timestamps import format_time, parse_time
+from ocpp16_bridge.mqtt.model import Fact
 
 logger = logging.getLogger(__name__)
 
-POSSIBLE_YEARS = range(2010, 2200)  # of a clock that is set; arithmetic ends with the year 9999
 SYNC_AT_LEAST_EVERY = 86400.0  # s, also where other messages make heartbeats needless (TR-51)
 OWN_INTERVAL = 60.0  # s until the next BootNotification where the CSMS names none (BT-06), doubled each time up to …
 LONGEST_OWN_INTERVAL = 900.0  # s
 LONGEST_INTERVAL = 2**31 - 1  # s; the CSMS may name any integer, the key holds no greater one
 
 
-class HardwareInfo(BaseModel):
+class HardwareInfo(Fact):
     """What the hardware knows better than the configuration file."""
-
-    model_config = ConfigDict(frozen=True, extra="ignore")
 
     firmware_version: Annotated[str | None, Field(max_length=50)] = None
     serial_number: Annotated[str | None, Field(max_length=25)] = None
@@ -43,17 +40,16 @@ class Registration(Feature):
     heartbeat_interval = IntegerKey("HeartbeatInterval", 300, minimum=1)  # s
 
     def __init__(
-        self, context: Context, configuration: Configuration, events: SecurityEvents, back_off: BackOff
+        self, context: Context, configuration: Configuration, clock: ClockSynchronisation, back_off: BackOff
     ) -> None:
         super().__init__(context)
         self._configuration = configuration
-        self._events = events
+        self._clock = clock
         self._back_off = back_off
         self._own_interval = BackOff(OWN_INTERVAL, 0, 4, lambda: 0.0)
         self._retry: Timer | None = None
         self._heartbeat: Timer | None = None
         self._heartbeat_at = 0.0  # monotonic; when one was asked for last, though it may still wait for its turn
-        self._synchronised_at = 0.0  # monotonic
         self._no_boot_before = 0.0  # monotonic; a Pending or Rejected says so
         self._may_repeat_boot = False  # TR-48: once per connection
         self._hardware = HardwareInfo()
@@ -130,7 +126,7 @@ class Registration(Feature):
             return
         self._back_off.reset()
         self._known = request
-        self._follow_clock(outcome)
+        self._clock.follow(outcome)
         status = RegistrationStatus(outcome.payload["status"])
         interval = outcome.payload["interval"]  # s
         self.context.variables.set(
@@ -187,7 +183,7 @@ class Registration(Feature):
     def _until_heartbeat(self) -> float:
         """Seconds until nothing was sent for HeartbeatInterval (HB-01, HB-02), or the clock is due (TR-51)."""
         idle_until = max(self.context.csms.last_sent_at, self._heartbeat_at) + self.heartbeat_interval
-        sync_due = max(self._synchronised_at, self._heartbeat_at) + SYNC_AT_LEAST_EVERY
+        sync_due = max(self._clock.synchronised_at, self._heartbeat_at) + SYNC_AT_LEAST_EVERY
         return min(idle_until, sync_due) - self.context.clock.monotonic()
 
     def _heartbeat_due(self) -> None:
@@ -203,20 +199,6 @@ class Registration(Feature):
     @on_result
     def on_heartbeat(self, _request: call.Heartbeat, outcome: Outcome, _about: str) -> None:
         if isinstance(outcome, Answered):
-            self._follow_clock(outcome)
+            self._clock.follow(outcome)
         if self.context.csms.accepted:
             self._arm_heartbeat()
-
-    def _follow_clock(self, outcome: Answered) -> None:
-        """HB-05."""
-        self._synchronised_at = self.context.clock.monotonic()
-        current_time = parse_time(outcome.payload["currentTime"])  # what can't be read is no answer (TR-29)
-        if current_time.year not in POSSIBLE_YEARS:
-            logger.warning("the CSMS's clock is not followed to %s", format_time(current_time))
-            return
-        step = self.context.clock.correct(current_time, outcome.round_trip)
-        if step:
-            logger.info("the CSMS's clock differs: timestamps follow it, %+.1f s", step.total_seconds())
-            self._events.raise_event(
-                "SettingSystemTime", f"{step.total_seconds():+.1f} s to {format_time(current_time)}"
-            )

@@ -3,11 +3,12 @@
 import logging
 
 from ocpp.v16 import call, call_result
-from ocpp.v16.enums import ResetStatus, ResetType
+from ocpp.v16.enums import Reason, ResetStatus, ResetType
 
 from ocpp16_bridge.configuration_keys import IntegerKey
 from ocpp16_bridge.feature import Context, Feature
 from ocpp16_bridge.features.security_events import SecurityEvents
+from ocpp16_bridge.features.transactions.transactions import Transactions
 from ocpp16_bridge.handlers import on_call
 from ocpp16_bridge.mqtt.hardware import NoHardwareAnswerError
 
@@ -17,8 +18,9 @@ logger = logging.getLogger(__name__)
 class Reset(Feature):
     reset_retries = IntegerKey("ResetRetries", 1)  # times
 
-    def __init__(self, context: Context, events: SecurityEvents) -> None:
+    def __init__(self, context: Context, events: SecurityEvents, transactions: Transactions) -> None:
         super().__init__(context)
+        self._transactions = transactions
         self._events = events
         self._is_under_way = False
 
@@ -47,6 +49,11 @@ class Reset(Feature):
             return True
 
     async def _carry_out(self, reset_type: str) -> None:
+        """Transactions are ended and delivered first; what has no answer in time stays queued (RO-02, TX-45)."""
+        reason = Reason.hard_reset if reset_type == ResetType.hard else Reason.soft_reset
+        with self.context.turns.turn():
+            self._transactions.end_all(reason)
+        await self._transactions.until_delivered(self.context.csms.endpoint.calls.timeout())
         with self.context.turns.turn():
             self._events.raise_event("ResetOrReboot", f"Reset {reset_type}")
             self.context.variables.event("reset", {"type": reset_type})

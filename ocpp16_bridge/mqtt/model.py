@@ -8,16 +8,25 @@ from pydantic import BaseModel, ConfigDict
 MAX_DIGITS = 1000  # of an integer; Python refuses more than some thousands, in words about itself
 
 
+# Validators are built at their first use, not at import: the daemon starts sooner.
+
+
 class Model(BaseModel):
     """What the daemon publishes; members that are None are left out."""
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, defer_build=True)
 
 
 class Arguments(BaseModel):
     """What a request holds: JSON types are taken as they are, unknown arguments refused."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False, defer_build=True)
+
+
+class Fact(BaseModel):
+    """What the hardware says: JSON types are taken as they are, members we don't know are left alone."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore", strict=True, allow_inf_nan=False, defer_build=True)
 
 
 def _read_integer(digits: str) -> int:

@@ -91,10 +91,10 @@ class Bench:
     def keep(self, name: str, queue: str = "transaction") -> None:
         """A durable CALL."""
         with self.turns.turn():
-            if queue == "event":
-                self.queue.put_durable(queue, "SecurityEventNotification", EVENT, name, LATER)
-            else:
-                self.queue.put_durable(queue, "StartTransaction", start(name), name, LATER)
+            action, payload = (
+                ("SecurityEventNotification", EVENT) if queue == "event" else ("StartTransaction", start(name))
+            )
+            self.queue.put_durable(queue, DurableCall(action, payload, f"id-{next(self.ids)}", name, LATER))
 
     def answer(self, index: int = -1, **payload: Any) -> bool:
         """Answer a sent CALL, by default the last one."""
@@ -350,7 +350,7 @@ def test_an_ordinary_call_that_breaks_its_schema_is_refused_at_once(bench: Bench
 
 def test_a_durable_call_that_breaks_its_schema_is_refused_at_once(bench: Bench) -> None:
     with pytest.raises(InvalidError):
-        bench.queue.put_durable("transaction", "StartTransaction", {}, "a", LATER)
+        bench.queue.put_durable("transaction", DurableCall("StartTransaction", {}, "id", "a", LATER))
 
     assert len(bench.transactions.calls) == 0
 

@@ -54,7 +54,7 @@ def test_a_part_that_fails_ends_the_daemon_and_does_not_leave_it_shown_as_online
     settings: Settings, program: LocalProgram
 ) -> None:
     async def serve(store: Store) -> None:
-        daemon = Daemon(settings, store, asyncio.get_running_loop())
+        daemon = Daemon(settings, store, asyncio.get_running_loop(), "boot")
         daemon._csms = BrokenLine()  # type: ignore[assignment] # has what the daemon uses of it
         await asyncio.wait_for(daemon.serve(), PATIENCE)
 
@@ -93,7 +93,7 @@ def test_a_thread_brings_back_what_it_found_or_what_went_wrong() -> None:
 
 def test_a_second_reason_to_end_is_no_news(settings: Settings, caplog: pytest.LogCaptureFixture) -> None:
     async def end_twice(store: Store) -> None:
-        daemon = Daemon(settings, store, asyncio.get_running_loop())
+        daemon = Daemon(settings, store, asyncio.get_running_loop(), "boot")
         daemon.end("SIGTERM")
         daemon.end("SIGINT")
 
@@ -108,7 +108,7 @@ def test_the_watchdog_gets_its_sign_of_life_only_while_the_store_can_be_written(
     settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, writable: bool
 ) -> None:
     async def give_sign_of_life(store: Store) -> None:
-        daemon = Daemon(settings, store, asyncio.get_running_loop())
+        daemon = Daemon(settings, store, asyncio.get_running_loop(), "boot")
         if not writable:
             daemon._store = ReadOnlyStore()  # type: ignore[assignment] # has what is asked of it here
         daemon._give_sign_of_life()
