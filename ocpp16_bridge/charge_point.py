@@ -33,6 +33,7 @@ from ocpp16_bridge.features.log_level import LogLevel
 from ocpp16_bridge.features.message_log import MessageLog
 from ocpp16_bridge.features.metering.metering import Metering
 from ocpp16_bridge.features.registration import Registration
+from ocpp16_bridge.features.remote_trigger import RemoteTrigger, Trigger
 from ocpp16_bridge.features.reservation import Reservation
 from ocpp16_bridge.features.reset import Reset
 from ocpp16_bridge.features.security import Security
@@ -68,6 +69,7 @@ FEATURES: tuple[type[Feature], ...] = (
     Lifecycle,
     DataTransfer,
     Firmware,
+    RemoteTrigger,
     Reset,
     Health,
     MessageLog,
@@ -133,6 +135,7 @@ class ChargePoint:
             errors,
         )
         self.context.configuration_keys.declare(standard_keys())
+        self._triggers: dict[str, Trigger] = {}
         self.features = self._build(world)
         for feature in self.features:
             self._join(feature)
@@ -174,6 +177,7 @@ class ChargePoint:
             lifecycle,
             DataTransfer(context),
             Firmware(context),
+            RemoteTrigger(context, self._triggers),
             Reset(context, events, transactions),
             MessageLog(context),
             LogLevel(context),
@@ -199,6 +203,8 @@ class ChargePoint:
             self._inputs.inputs.append(_hardware_input(input_mark, handler))
         for change_mark, handler in handlers.handlers(feature, handlers.OnChange):
             self._configuration.add_reaction(change_mark.key, handler.method)
+        for trigger_mark, handler in handlers.handlers(feature, handlers.OnTrigger):
+            self._triggers[trigger_mark.message] = handler.method
         for condition_mark, handler in handlers.handlers(feature, handlers.BeforeChange):
             self._configuration.add_condition(condition_mark.key, handler.method)
 
@@ -216,6 +222,15 @@ class ChargePoint:
         with self.turns.turn():
             for feature in self.features:
                 feature.start()
+        for feature in self.features:
+            if feature.profile not in self._configuration.supported_feature_profiles:
+                self._switch_off(feature)
+
+    def _switch_off(self, feature: Feature) -> None:
+        """A profile that isn't claimed is not there: its actions are answered NotSupported, its keys are unknown."""
+        for _, handler in handlers.handlers(feature, handlers.OnCall):
+            del self.endpoint.handlers[handler.request.__name__]
+        self.context.configuration_keys.hide(declared_keys(type(feature)))
 
 
 def _call_handler(handler: handlers.Handler) -> CallHandler:

@@ -238,6 +238,11 @@ class ConfigurationKeys:
     def declare(self, keys: Iterable[ConfigurationKey[Any]]) -> None:
         self._declared.update((key.name.lower(), key) for key in keys)
 
+    def hide(self, keys: Iterable[ConfigurationKey[Any]]) -> None:
+        """Take keys out of sight, of a feature profile that is switched off; their features still read them."""
+        for key in keys:
+            self._declared.pop(key.name.lower(), None)
+
     def __iter__(self) -> Iterator[ConfigurationKey[Any]]:
         return iter(sorted(self._declared.values(), key=lambda key: key.name))
 

@@ -168,6 +168,8 @@ class Context:
 class Feature:
     """A functional block of OCPP. Its marked methods are found and called; see `handlers`."""
 
+    profile = "Core"  # of SupportedFeatureProfiles: without it the feature's actions and keys are not there
+
     def __init__(self, context: Context) -> None:
         self.context = context
         self.configuration_keys = context.configuration_keys

@@ -52,7 +52,14 @@ class BeforeChange:
     key: str
 
 
-Mark = OnCall | OnResult | Command | OnHardware | OnChange | BeforeChange
+@dataclass(frozen=True)
+class OnTrigger:
+    """TriggerMessage asks for ``message``: ``(self, connector_id | None) -> bool``, False where it isn't sent."""
+
+    message: str
+
+
+Mark = OnCall | OnResult | Command | OnHardware | OnChange | BeforeChange | OnTrigger
 
 
 def on_call(method: Method) -> Method:
@@ -71,6 +78,10 @@ def on_hardware(topic: str) -> Callable[[Method], Method]:
     return lambda method: _marked(OnHardware(topic), method)
 
 
+def on_trigger(message: str) -> Callable[[Method], Method]:
+    return lambda method: _marked(OnTrigger(message), method)
+
+
 def on_change(key: str) -> Callable[[Method], Method]:
     return lambda method: _marked(OnChange(key), method)
 
@@ -79,7 +90,7 @@ def before_change(key: str) -> Callable[[Method], Method]:
     return lambda method: _marked(BeforeChange(key), method)
 
 
-MarkType = TypeVar("MarkType", OnCall, OnResult, Command, OnHardware, OnChange, BeforeChange)
+MarkType = TypeVar("MarkType", OnCall, OnResult, Command, OnHardware, OnChange, BeforeChange, OnTrigger)
 
 
 @dataclass(frozen=True)

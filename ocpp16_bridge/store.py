@@ -223,6 +223,14 @@ class Collection(Generic[T]):
         )
         del self._records[key]
 
+    def clear(self) -> None:
+        """Delete all records."""
+        former = dict(self._records)
+        if former:
+            statement = "DELETE FROM record WHERE collection = ?"
+            self._store.write(statement, (self._name,), lambda: self._records.update(former))
+            self._records.clear()
+
     def _restore(self, key: str, former: T | None) -> None:
         if former is None:
             self._records.pop(key, None)

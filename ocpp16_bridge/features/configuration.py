@@ -19,6 +19,7 @@ from ocpp16_bridge.mqtt.variables import topic_level
 logger = logging.getLogger(__name__)
 
 KeyName = Annotated[str, Field(min_length=1, max_length=50)]
+PROFILES = ("Core", "FirmwareManagement", "LocalAuthListManagement", "Reservation", "SmartCharging", "RemoteTrigger")
 MAX_NAMES = 1000  # in one request
 
 
@@ -54,7 +55,8 @@ class Configuration(Feature):
     get_configuration_max_keys = IntegerKey("GetConfigurationMaxKeys", 200, access=Access.READ_ONLY)  # RO-23
     supported_feature_profiles = ListKey(
         "SupportedFeatureProfiles",
-        ("Core", "FirmwareManagement", "LocalAuthListManagement", "Reservation", "SmartCharging", "RemoteTrigger"),
+        PROFILES,
+        is_item=lambda item: item in PROFILES,
         access=Access.READ_ONLY,
     )
 

@@ -5,6 +5,8 @@ from ocpp16_bridge.feature import Feature
 
 
 class Firmware(Feature):
+    profile = "FirmwareManagement"
+
     supported_file_transfer_protocols = ListKey(
         "SupportedFileTransferProtocols", ("FTP", "FTPS", "HTTP", "HTTPS"), access=Access.READ_ONLY
     )

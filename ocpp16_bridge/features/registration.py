@@ -14,7 +14,7 @@ from ocpp16_bridge.csms.call_queue import Answered, Outcome
 from ocpp16_bridge.feature import Context, Feature
 from ocpp16_bridge.features.clock_synchronisation import ClockSynchronisation
 from ocpp16_bridge.features.configuration import Configuration
-from ocpp16_bridge.handlers import on_change, on_hardware, on_result
+from ocpp16_bridge.handlers import on_change, on_hardware, on_result, on_trigger
 from ocpp16_bridge.mqtt.model import Fact
 
 logger = logging.getLogger(__name__)
@@ -168,7 +168,20 @@ class Registration(Feature):
                 timer.cancel()
         self._retry = self._heartbeat = None
 
+    @on_trigger("BootNotification")
+    def trigger_boot_notification(self, _connector_id: int | None) -> bool:
+        """Not while the charge point is accepted (BT-10)."""
+        if self.context.csms.registration == RegistrationStatus.accepted:
+            return False
+        self._send_boot_notification()
+        return True
+
     # -- Heartbeat
+
+    @on_trigger("Heartbeat")
+    def trigger_heartbeat(self, _connector_id: int | None) -> bool:
+        self.context.csms.send(call.Heartbeat(), triggered=True)
+        return True
 
     @on_change("HeartbeatInterval")
     def _interval_changed(self, _former: int) -> None:

@@ -12,6 +12,8 @@ _TENTH = Decimal("0.1")  # limits have one fraction digit (GD-07)
 
 
 class SmartCharging(Feature):
+    profile = "SmartCharging"
+
     charge_profile_max_stack_level = IntegerKey("ChargeProfileMaxStackLevel", 10, access=Access.READ_ONLY)
     charging_schedule_allowed_charging_rate_unit = ListKey(
         "ChargingScheduleAllowedChargingRateUnit", ("Current", "Power"), access=Access.READ_ONLY

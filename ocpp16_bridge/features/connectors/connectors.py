@@ -17,7 +17,7 @@ from ocpp16_bridge.features.connectors.facts import ConnectorState, HardwareErro
 from ocpp16_bridge.features.connectors.reports import Report, StatusReports
 from ocpp16_bridge.features.connectors.status import Facts, status
 from ocpp16_bridge.features.delivery import Delivery
-from ocpp16_bridge.handlers import before_change, on_hardware, on_result
+from ocpp16_bridge.handlers import before_change, on_hardware, on_result, on_trigger
 from ocpp16_bridge.settings import ConnectorSettings, Settings
 
 logger = logging.getLogger(__name__)
@@ -97,6 +97,7 @@ class Connectors(Feature):
         self._availability = context.store.collection("availability", AvailabilityType)
         self._scheduled = context.store.collection("scheduled_availability", AvailabilityType)
         self._reports = StatusReports(context, lambda: self.minimum_status_duration)
+        self._former_status: dict[int, ChargePointStatus] = {}
         self._former_errors: dict[int, tuple[HardwareError, ...]] = {}
         self._waiting: Timer | None = None
         self.facts_are_in = False
@@ -104,6 +105,7 @@ class Connectors(Feature):
         self.on_state: list[Callable[[Connector, ConnectorState], None]] = []
         self.on_fault: list[Callable[[Connector], None]] = []
         self.on_availability: list[Callable[[Connector], None]] = []
+        self.on_status: list[Callable[[Connector], None]] = []  # of a connector above 0, it changed
         self.on_source_offline: list[Callable[[str], None]] = []
         if not any(table.lock for table in tables):
             # TX-13: what has no lock can't unlock.
@@ -277,6 +279,10 @@ class Connectors(Feature):
             if error.key not in {known.key for known in former} and error != self._foremost(errors, present):
                 self._reports.update(connector.id, self._report(connector, present, error, now))
         self._reports.update(connector.id, self._report(connector, present, self._foremost(errors, present), now))
+        if connector.id and self._former_status.get(connector.id) != present:
+            self._former_status[connector.id] = present
+            for listener in self.on_status:
+                listener(connector)
 
     def _foremost(self, errors: tuple[HardwareError, ...], present: ChargePointStatus) -> HardwareError | None:
         """The newest of those that make the connector Faulted, else the newest."""
@@ -290,9 +296,15 @@ class Connectors(Feature):
             return Report(present, ChargePointErrorCode.no_error, now, connector.info)
         return Report(present, error.error_code, now, error.info, error.vendor_id, error.vendor_error_code)
 
-    def send_status(self, connector: Connector) -> None:
-        """Report the present status, asked for by TriggerMessage."""
-        self._reports.repeat(connector.id)
+    @on_trigger("StatusNotification")
+    def trigger_status_notification(self, connector_id: int | None) -> bool:
+        """The present status of one, or of the charge point and all connectors."""
+        asked = range(len(self.all) + 1) if connector_id is None else (connector_id,)
+        if any(not 0 <= number <= len(self.all) for number in asked):
+            return False
+        for number in asked:
+            self._reports.repeat(number)
+        return True
 
     @on_result
     def on_status_notification(self, request: call.StatusNotification, outcome: Outcome, _about: str) -> None:

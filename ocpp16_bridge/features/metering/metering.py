@@ -16,7 +16,7 @@ from ocpp16_bridge.features.connectors.connectors import Connector, Connectors
 from ocpp16_bridge.features.connectors.facts import HardwareError
 from ocpp16_bridge.features.delivery import TRANSACTION_QUEUE
 from ocpp16_bridge.features.metering.readings import REGISTER, MeterReading, Readings, Register, meter_value
-from ocpp16_bridge.handlers import on_change, on_hardware
+from ocpp16_bridge.handlers import on_change, on_hardware, on_trigger
 from ocpp16_bridge.store import DiskQueue
 from ocpp16_bridge.timestamps import format_time
 
@@ -80,6 +80,8 @@ class Metering(Feature):
         self._sampling: dict[int, Sampling] = {}  # by connector
         self._aligned: Timer | None = None
         connectors.on_source_offline.append(self._drop_source)
+        # Who knows the transactions says the id that the CSMS gave one.
+        self.transaction_id: Callable[[str], int | None] = lambda _session_id: None
         self.on_reading: list[Callable[[Connector], None]] = []
         self.on_persist: list[Callable[[], None]] = []
 
@@ -254,13 +256,27 @@ class Metering(Feature):
 
     # -- out
 
-    def meter_values(self, connector: Connector) -> call.MeterValues | None:
-        """The latest values, as TriggerMessage wants them (MV-12); None where there are none."""
-        items = self.meter_values_sampled_data or _DEFAULT
-        sampled = self._sampled(connector, items, ReadingContext.trigger)
+    @on_trigger("MeterValues")
+    def trigger_meter_values(self, connector_id: int | None) -> bool:
+        """The latest values of one connector, or of all that have some (MV-12)."""
+        if connector_id is not None and connector_id != 0 and connector_id not in self._connectors:
+            return False
+        if connector_id is None:
+            asked = [self._connectors.charge_point, *self._connectors.all]
+        else:
+            asked = [self._connectors[connector_id]]
+        messages = [message for connector in asked if (message := self._latest(connector)) is not None]
+        for message in messages:
+            self.context.csms.send(message, triggered=True)
+        return bool(messages)
+
+    def _latest(self, connector: Connector) -> call.MeterValues | None:
+        sampled = self._sampled(connector, self.meter_values_sampled_data or _DEFAULT, ReadingContext.trigger)
         if not sampled:
             return None
-        return call.MeterValues(connector.id, [meter_value(self.context.clock.now(), sampled)])
+        sampling = self._sampling.get(connector.id)
+        transaction_id = None if sampling is None else self.transaction_id(sampling.session_id)
+        return call.MeterValues(connector.id, [meter_value(self.context.clock.now(), sampled)], transaction_id)
 
     def _sampled(self, connector: Connector, items: Iterable[str], context: ReadingContext) -> list[dict[str, Any]]:
         sampling = self._sampling.get(connector.id)
