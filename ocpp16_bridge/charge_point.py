@@ -17,6 +17,7 @@ from ocpp16_bridge.csms.back_off import BackOff
 from ocpp16_bridge.csms.call_queue import CallQueue
 from ocpp16_bridge.csms.endpoint import CallHandler, Endpoint
 from ocpp16_bridge.csms.messages import from_payload, to_payload
+from ocpp16_bridge.exchange import Exchange
 from ocpp16_bridge.feature import Context, Csms, CsmsLine, Feature
 from ocpp16_bridge.features.authorization import Authorization
 from ocpp16_bridge.features.availability import Availability
@@ -25,6 +26,7 @@ from ocpp16_bridge.features.configuration import Configuration
 from ocpp16_bridge.features.connectors.connectors import Connectors
 from ocpp16_bridge.features.data_transfer import DataTransfer
 from ocpp16_bridge.features.delivery import Delivery
+from ocpp16_bridge.features.diagnostics import Diagnostics
 from ocpp16_bridge.features.firmware import Firmware
 from ocpp16_bridge.features.health import Health
 from ocpp16_bridge.features.lifecycle import Lifecycle
@@ -69,6 +71,7 @@ FEATURES: tuple[type[Feature], ...] = (
     Lifecycle,
     DataTransfer,
     Firmware,
+    Diagnostics,
     RemoteTrigger,
     Reset,
     Health,
@@ -157,6 +160,8 @@ class ChargePoint:
         transactions = Transactions(context, connectors, authorization, metering, delivery)
         starting = Starting(context, connectors, authorization, reservation, transactions)
         lifecycle = self.lifecycle = Lifecycle(context, registration, security, starting, transactions)
+        message_log = MessageLog(context)
+        exchange = Exchange(context.settings.storage.directory, context.clock.now)
         return [
             configuration,
             events,
@@ -176,10 +181,11 @@ class ChargePoint:
             Availability(context, connectors),
             lifecycle,
             DataTransfer(context),
-            Firmware(context),
+            Firmware(context, registration, events, connectors, transactions, exchange),
+            Diagnostics(context, message_log, exchange),
             RemoteTrigger(context, self._triggers),
             Reset(context, events, transactions),
-            MessageLog(context),
+            message_log,
             LogLevel(context),
             Health(context, security, delivery),
         ]

@@ -174,5 +174,11 @@ class Feature:
         self.context = context
         self.configuration_keys = context.configuration_keys
 
+    async def pause(self, seconds: float, name: str) -> None:
+        """Let a conversation wait."""
+        over = self.context.conversations.future()
+        self.context.timers.after(seconds, name, lambda: None if over.done() else over.set_result(None))
+        await over
+
     def start(self) -> None:
         """Called once, within the first turn, when all features are there."""

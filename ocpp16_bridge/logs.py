@@ -2,11 +2,30 @@
 
 import logging
 import sys
-from collections.abc import Mapping
+from collections import deque
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
 
 from ocpp16_bridge import systemd
 
 _TERMINAL_FORMAT = "%(asctime)s %(levelname)-7s %(name)s: %(message)s"
+
+
+MAX_RECENT = 1000  # lines kept in memory, for diagnostics
+_recent: deque[tuple[float, str]] = deque(maxlen=MAX_RECENT)
+
+
+def recent() -> Iterator[tuple[datetime, str]]:
+    """The latest lines and when they were written, oldest first."""
+    for moment, line in list(_recent):
+        yield datetime.fromtimestamp(moment, UTC), line
+
+
+class RecentLines(logging.Handler):
+    """Keeps the latest lines in memory."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        _recent.append((record.created, self.format(record)))
 
 
 class PriorityFormatter(logging.Formatter):
@@ -19,7 +38,9 @@ class PriorityFormatter(logging.Formatter):
 
 def configure_logging(level: str, environ: Mapping[str, str]) -> None:
     """Log from `level` (`error`, `warning`, `info`, `debug`) on; a second call replaces what the first one set."""
-    logging.basicConfig(handlers=[_handler(environ)], level=logging.WARNING, force=True)
+    in_memory = RecentLines()
+    in_memory.setFormatter(logging.Formatter(_TERMINAL_FORMAT))
+    logging.basicConfig(handlers=[_handler(environ), in_memory], level=logging.WARNING, force=True)
     set_level(level)
 
 

@@ -25,7 +25,7 @@ LAYERS = (
     (("csms",), ("mqtt",), ("first_values",), ("handlers",)),
     (("configuration_keys",), ("conversations",), ("clock",)),
     (("settings",), ("store",), ("turn",), ("timestamps",), ("logs",)),
-    (("systemd",), ("authorization_key",)),
+    (("systemd",), ("authorization_key",), ("transfers",), ("exchange",)),
 )
 # `__main__` is the command line: it starts what stands beside it.
 MAY_START = {"__main__": {"cli", "demo"}}

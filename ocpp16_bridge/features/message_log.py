@@ -3,6 +3,9 @@
 import logging
 import os
 import sys
+from collections import deque
+from collections.abc import Iterator
+from datetime import datetime
 from io import TextIOWrapper
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
@@ -10,12 +13,13 @@ from typing import Any
 
 from ocpp16_bridge.feature import Context, Feature
 from ocpp16_bridge.mqtt.variables import to_json
-from ocpp16_bridge.timestamps import format_time
+from ocpp16_bridge.timestamps import format_time, parse_time
 
 logger = logging.getLogger(__name__)
 
 MAX_FILE = 5 * 1024 * 1024  # bytes, then the file is rotated
 FILES = 3
+MAX_RECENT = 500  # frames kept in memory
 
 
 class _FrameFile(RotatingFileHandler):
@@ -41,12 +45,26 @@ class MessageLog(Feature):
         super().__init__(context)
         settings = context.settings.logging
         frames = context.csms.endpoint.on_frame
+        self._recent: deque[tuple[datetime, str, list[Any]]] = deque(maxlen=MAX_RECENT)
+        frames.append(self._remember)
         frames.append(self._log)
         if settings.publish_ocpp_messages:
             frames.append(self._publish)
         if settings.message_log is not None:
             self._file = _FrameFile(settings.message_log)
             frames.append(self._write)
+
+    def _remember(self, direction: str, frame: list[Any]) -> None:
+        self._recent.append((self.context.clock.now(), direction, frame))
+
+    def recent(self) -> Iterator[tuple[datetime, str]]:
+        """The lines of the file where there is one, else the latest frames; for diagnostics."""
+        file = self.context.settings.logging.message_log
+        if file is not None:
+            yield from _lines_of(file)
+        else:
+            for moment, direction, frame in list(self._recent):
+                yield moment, f"{format_time(moment)} {direction} {to_json(frame).decode()}"
 
     def _log(self, direction: str, frame: list[Any]) -> None:
         if logger.isEnabledFor(logging.DEBUG):
@@ -59,3 +77,15 @@ class MessageLog(Feature):
         moment = format_time(self.context.clock.now())
         line = f"{moment} {direction} {to_json(frame).decode()}"
         self._file.emit(logging.LogRecord(__name__, logging.INFO, "", 0, line, None, None))
+
+
+def _lines_of(file: Path) -> Iterator[tuple[datetime, str]]:
+    """The lines of a rotated file, oldest first; each begins with its moment."""
+    for path in (*(Path(f"{file}.{number}") for number in range(FILES, 0, -1)), file):
+        if path.is_file():
+            with path.open(encoding="utf-8", errors="replace") as lines:
+                for line in lines:
+                    try:
+                        yield parse_time(line.partition(" ")[0]), line.rstrip("\n")
+                    except ValueError:
+                        continue  # the end of a line that a power cut left

@@ -1,6 +1,7 @@
 """Registration: BootNotification and Heartbeat (OCPP 1.6, 4.2 and 4.6; obligations 2)."""
 
 import logging
+from collections.abc import Callable
 from typing import Annotated
 
 from ocpp.v16 import call
@@ -53,6 +54,7 @@ class Registration(Feature):
         self._no_boot_before = 0.0  # monotonic; a Pending or Rejected says so
         self._may_repeat_boot = False  # TR-48: once per connection
         self._hardware = HardwareInfo()
+        self.on_hardware_info: list[Callable[[], None]] = []
         self._known: call.BootNotification | None = None  # what the CSMS answered last
         self._peer = context.store.collection("csms", str)
         endpoint = context.csms.endpoint
@@ -117,6 +119,12 @@ class Registration(Feature):
     @on_hardware("info")
     def hardware_info(self, info: HardwareInfo) -> None:
         self._hardware = info
+        for listener in self.on_hardware_info:
+            listener()
+
+    def firmware_version(self) -> str:
+        """As BootNotification says it; empty where nobody knows."""
+        return self._hardware.firmware_version or self.context.settings.charge_point.firmware_version
 
     @on_result
     def on_boot_notification(self, request: call.BootNotification, outcome: Outcome, _about: str) -> None:

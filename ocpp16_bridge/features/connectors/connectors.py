@@ -54,6 +54,7 @@ class Connector:
     finishing: bool = False
     claimed: bool = False
     reserved: bool = False
+    held: bool = False  # nothing may start here for a while: firmware is about to be installed
     info: str | None = None  # goes into StatusNotification where there is no error
 
     @property
@@ -218,7 +219,12 @@ class Connectors(Feature):
 
     def is_usable(self, connector: Connector) -> bool:
         """Whether something new may start here (RO-17)."""
-        return self.is_operative(connector) and not connector.is_faulted and not self.charge_point.is_faulted
+        return (
+            self.is_operative(connector)
+            and not connector.held
+            and not connector.is_faulted
+            and not self.charge_point.is_faulted
+        )
 
     def set_availability(self, connector: Connector, availability: AvailabilityType) -> bool:
         """Change it now, or when the connector is free; False where it waits. A later change replaces it."""
@@ -254,7 +260,7 @@ class Connectors(Feature):
         return status(
             Facts(
                 faulted=connector.is_faulted,
-                operative=self.is_operative(connector),
+                operative=self.is_operative(connector) and not connector.held,
                 transaction=connector.transaction,
                 finishing=connector.finishing,
                 claimed=connector.claimed,
