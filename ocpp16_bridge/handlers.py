@@ -7,6 +7,8 @@ import inspect
 import typing
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cache
+from types import FunctionType
 from typing import Any, TypeVar
 
 Method = TypeVar("Method", bound=Callable[..., Any])
@@ -105,11 +107,19 @@ class Handler:
 
 def handlers(owner: object, mark_type: type[MarkType]) -> Iterator[tuple[MarkType, Handler]]:
     """The handlers of ``owner`` that bear a mark of this type, in the order of their names."""
-    for name, function in inspect.getmembers_static(type(owner), inspect.isfunction):
-        for mark in getattr(function, _MARKS, ()):
+    for name, function in _marked_functions(type(owner)):
+        for mark in getattr(function, _MARKS):
             if isinstance(mark, mark_type):
                 method = getattr(owner, name)
                 yield mark, Handler(name, method, _request_type(function), inspect.iscoroutinefunction(function))
+
+
+@cache
+def _marked_functions(owner_type: Any) -> tuple[tuple[str, FunctionType], ...]:
+    """The marked methods of a class by name; one that is overridden counts as it is there."""
+    members = {name: value for base in reversed(owner_type.__mro__) for name, value in vars(base).items()}
+    found = [(name, value) for name, value in members.items() if isinstance(value, FunctionType)]
+    return tuple(sorted((name, value) for name, value in found if hasattr(value, _MARKS)))
 
 
 def _marked(mark: Mark, method: Method) -> Method:
@@ -118,7 +128,10 @@ def _marked(mark: Mark, method: Method) -> Method:
     return method
 
 
-def _request_type(function: Callable[..., Any]) -> Any:
-    hints = typing.get_type_hints(function)
-    parameters = list(inspect.signature(function).parameters)
-    return hints.get(parameters[1]) if len(parameters) > 1 else None
+def _request_type(function: FunctionType) -> Any:
+    """The type of the first argument after self. Only annotations that are texts have to be evaluated, which is slow."""
+    parameters = function.__code__.co_varnames[: function.__code__.co_argcount]
+    if len(parameters) <= 1:
+        return None
+    annotation = function.__annotations__[parameters[1]]
+    return typing.get_type_hints(function)[parameters[1]] if isinstance(annotation, str) else annotation
