@@ -5,11 +5,11 @@ A mark is the whole declaration: the name comes from the method or its request t
 
 import inspect
 import typing
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Hashable, Iterator
 from dataclasses import dataclass
 from functools import cache
 from types import FunctionType
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 Method = TypeVar("Method", bound=Callable[..., Any])
 
@@ -107,7 +107,7 @@ class Handler:
 
 def handlers(owner: object, mark_type: type[MarkType]) -> Iterator[tuple[MarkType, Handler]]:
     """The handlers of ``owner`` that bear a mark of this type, in the order of their names."""
-    for name, function in _marked_functions(type(owner)):
+    for name, function in _marked_functions(cast("Hashable", type(owner))):
         for mark in getattr(function, _MARKS):
             if isinstance(mark, mark_type):
                 method = getattr(owner, name)
@@ -129,7 +129,7 @@ def _marked(mark: Mark, method: Method) -> Method:
 
 
 def _request_type(function: FunctionType) -> Any:
-    """The type of the first argument after self. Only annotations that are texts have to be evaluated, which is slow."""
+    """The type of the first argument after self. Annotations that are texts have to be evaluated, which is slow."""
     parameters = function.__code__.co_varnames[: function.__code__.co_argcount]
     if len(parameters) <= 1:
         return None
