@@ -6,6 +6,7 @@
 import argparse
 import faulthandler
 import logging
+import math
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -82,11 +83,45 @@ def _parser() -> argparse.ArgumentParser:
         "Forget stored values of configuration keys, so that those of the file hold; the daemon must be stopped.",
     )
     reset.add_argument("keys", metavar="KEY", nargs="*", help="which (default: all)")
+    simulate = add_configured(
+        "simulate",
+        _simulate,
+        "Try a CSMS without hardware: a simulated EVSE and its card reader play sessions with the running daemon.",
+    )
+    simulate.add_argument("--connector", type=int, default=1, metavar="N", help="which (default: %(default)s)")
+    simulate.add_argument(
+        "--sessions", type=_whole_above_zero, metavar="N", help="how many (default: until interrupted)"
+    )
+    simulate.add_argument(
+        "--speed", type=_above_zero, default=1.0, metavar="X", help="time passes X times as fast (default: 1)"
+    )
+    simulate.add_argument(
+        "--id-tag", default="04AB12CD", metavar="TAG", help="the card, up to 20 characters (default: %(default)s)"
+    )
+    simulate.add_argument("--fault", action="store_true", help="a fault comes and goes in the middle of each session")
     demo = add("demo", _demo, "Show it all: a private broker, a small CSMS and the daemon, until interrupted.")
     demo.add_argument(
         "--exit-after-session", action="store_true", help="end with status 0 once one whole session went through"
     )
     return parser
+
+
+def _above_zero(text: str) -> float:
+    number = float(text)
+    if not 0 < number < math.inf:
+        raise ValueError(text)
+    return number
+
+
+def _whole_above_zero(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise ValueError(text)
+    return number
+
+
+_above_zero.__name__ = "number above 0"  # argparse says: invalid … value
+_whole_above_zero.__name__ = "whole number above 0"
 
 
 def _run(options: argparse.Namespace) -> int:
@@ -136,6 +171,13 @@ def _reset_configuration(options: argparse.Namespace) -> int:
     from ocpp16_bridge.cli.reset_configuration import reset_configuration
 
     return reset_configuration(options.config, options.keys)
+
+
+def _simulate(options: argparse.Namespace) -> int:
+    from ocpp16_bridge.cli.simulate import Play, simulate
+
+    play = Play(options.connector, options.sessions, options.speed, options.id_tag, options.fault)
+    return simulate(options.config, play)
 
 
 def _demo(options: argparse.Namespace) -> int:

@@ -40,7 +40,7 @@ from ocpp16_bridge.features.reservation import Reservation
 from ocpp16_bridge.features.reset import Reset
 from ocpp16_bridge.features.security import Security
 from ocpp16_bridge.features.security_events import SecurityEvents
-from ocpp16_bridge.features.smart_charging import SmartCharging
+from ocpp16_bridge.features.smart_charging.smart_charging import SmartCharging
 from ocpp16_bridge.features.starting import Starting
 from ocpp16_bridge.features.stopping import Stopping
 from ocpp16_bridge.features.transactions.transactions import Transactions
@@ -173,10 +173,10 @@ class ChargePoint:
             local_auth_list,
             authorization,
             reservation,
-            SmartCharging(context),
             metering,
             transactions,
             starting,
+            SmartCharging(context, connectors, transactions, starting),
             Stopping(context, connectors, transactions),
             Availability(context, connectors),
             lifecycle,
@@ -228,15 +228,20 @@ class ChargePoint:
         with self.turns.turn():
             for feature in self.features:
                 feature.start()
-        for feature in self.features:
-            if feature.profile not in self._configuration.supported_feature_profiles:
-                self._switch_off(feature)
+            claimed = {Feature.profile, *self._configuration.supported_feature_profiles}  # Core is compulsory
+            for feature in self.features:
+                if feature.profile not in claimed:
+                    self._switch_off(feature)
 
     def _switch_off(self, feature: Feature) -> None:
         """A profile that isn't claimed is not there: its actions are answered NotSupported, its keys are unknown."""
         for _, handler in handlers.handlers(feature, handlers.OnCall):
             del self.endpoint.handlers[handler.request.__name__]
+        for mark, _ in handlers.handlers(feature, handlers.OnTrigger):
+            del self._triggers[mark.message]
         self.context.configuration_keys.hide(declared_keys(type(feature)))
+        if isinstance(feature, LocalAuthList | Reservation):  # other features ask these: they know nothing any more
+            feature.switch_off()
 
 
 def _call_handler(handler: handlers.Handler) -> CallHandler:

@@ -11,21 +11,46 @@ from ocpp16_bridge import systemd
 _TERMINAL_FORMAT = "%(asctime)s %(levelname)-7s %(name)s: %(message)s"
 
 
-MAX_RECENT = 1000  # lines kept in memory, for diagnostics
-_recent: deque[tuple[float, str]] = deque(maxlen=MAX_RECENT)
+MAX_RECENT = 256 * 1024  # characters kept in memory, for diagnostics
+
+
+class LatestLines:
+    """The latest lines with their moments, as many as have up to ``limit`` characters together; for any thread."""
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._lines: deque[tuple[float, str]] = deque()  # Unix time
+        self._length = 0  # characters
+
+    def add(self, moment: float, line: str) -> None:
+        kept = line[: self._limit]
+        self._lines.append((moment, kept))
+        self._length += len(kept)
+        while self._length > self._limit:
+            self._length -= len(self._lines.popleft()[1])
+
+    def __iter__(self) -> Iterator[tuple[datetime, str]]:
+        """Oldest first."""
+        for moment, line in self._lines.copy():
+            yield datetime.fromtimestamp(moment, UTC), line
+
+
+_recent = LatestLines(MAX_RECENT)
 
 
 def recent() -> Iterator[tuple[datetime, str]]:
     """The latest lines and when they were written, oldest first."""
-    for moment, line in list(_recent):
-        yield datetime.fromtimestamp(moment, UTC), line
+    return iter(_recent)
 
 
 class RecentLines(logging.Handler):
     """Keeps the latest lines in memory."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        _recent.append((record.created, self.format(record)))
+        try:
+            _recent.add(record.created, self.format(record))
+        except Exception:  # noqa: BLE001 - as every handler does
+            self.handleError(record)
 
 
 class PriorityFormatter(logging.Formatter):

@@ -268,7 +268,7 @@ class DiskQueue(Generic[T]):
     def head(self) -> tuple[int, T] | None:
         """The oldest record that can be read, and its sequence number."""
         statement = "SELECT sequence, value FROM queued WHERE queue = ? AND sequence > ? ORDER BY sequence LIMIT 1"
-        sequence = self._later[-1] if self._later else 0
+        sequence = self._taken_out()
         while rows := self._store.read(statement, (self._name, sequence)):
             ((sequence, value),) = rows
             try:
@@ -277,6 +277,10 @@ class DiskQueue(Generic[T]):
                 self._pass_over(sequence, error)
         return None
 
+    def _taken_out(self) -> int:
+        """Up to this sequence number all are gone already, though they may be on disk still."""
+        return self._later[-1] if self._later else 0
+
     def _pass_over(self, sequence: int, error: ValidationError) -> None:
         if sequence not in self._passed_over:
             self._passed_over.add(sequence)
@@ -284,8 +288,8 @@ class DiskQueue(Generic[T]):
 
     def __iter__(self) -> Iterator[tuple[int, T]]:
         """All records that can be read, oldest first, each with its sequence number."""
-        statement = "SELECT sequence, value FROM queued WHERE queue = ? ORDER BY sequence"
-        for sequence, value in self._store.read(statement, (self._name,)):
+        statement = "SELECT sequence, value FROM queued WHERE queue = ? AND sequence > ? ORDER BY sequence"
+        for sequence, value in self._store.read(statement, (self._name, self._taken_out())):
             try:
                 yield sequence, self._adapter.validate_json(value)
             except ValidationError as error:
@@ -324,14 +328,16 @@ class DiskQueue(Generic[T]):
 
     def clear(self) -> None:
         """Take all records out."""
+        self.remove_now()
         statement = "DELETE FROM queued WHERE queue = ?"
         self._length -= self._store.write(statement, (self._name,), self._restore_length()).rowcount
 
     def sequences(self, beginning: str, most: int) -> list[int]:
         """The sequence numbers of the oldest records whose JSON begins with ``beginning``."""
-        statement = "SELECT sequence FROM queued WHERE queue = ? AND substr(value, 1, ?) = ? ORDER BY sequence LIMIT ?"
-        rows = self._store.read(statement, (self._name, len(beginning), beginning, most))
-        return [sequence for (sequence,) in rows if sequence not in self._later]
+        statement = """SELECT sequence FROM queued WHERE queue = ? AND sequence > ? AND substr(value, 1, ?) = ?
+                       ORDER BY sequence LIMIT ?"""
+        rows = self._store.read(statement, (self._name, self._taken_out(), len(beginning), beginning, most))
+        return [sequence for (sequence,) in rows]
 
     def _restore_length(self) -> Callable[[], None]:
         former = self._length

@@ -18,7 +18,8 @@ model = "Model 1"
 url = "ws://127.0.0.1:9000"
 """
 
-COMMANDS = ("run", "check-config", "call", "reset-configuration", "demo")
+COMMANDS = ("run", "check-config", "call", "reset-configuration", "simulate", "demo")
+NO_SPEED = ("simulate", "--speed", "-1")
 
 
 def status(*arguments: str) -> object:
@@ -67,7 +68,7 @@ def test_every_command_that_needs_a_configuration_says_where_it_is_looked_for(
 
 @pytest.mark.parametrize(
     "line",
-    [(), ("fly",), ("run", "--fast"), ("check-config", "--config")],
+    [(), ("fly",), ("run", "--fast"), ("check-config", "--config"), ("simulate", "--sessions", "0"), NO_SPEED],
     ids=lambda line: " ".join(line) or "nothing",
 )
 def test_a_line_that_makes_no_sense_is_status_1(line: tuple[str, ...], capsys: pytest.CaptureFixture[str]) -> None:

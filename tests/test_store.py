@@ -523,7 +523,11 @@ class Model(RuleBasedStateMachine):
     @initialize()
     def begin(self) -> None:
         self.store = Store(self.directory)
-        self.committed: dict[str, tuple[dict[str, int], list[tuple[int, int]]]] = {"one": ({}, []), "two": ({}, [])}
+        # Records, what is queued, and what is taken out of the queue but on disk still.
+        self.committed: dict[str, tuple[dict[str, int], list[tuple[int, int]], list[tuple[int, int]]]] = {
+            "one": ({}, [], []),
+            "two": ({}, [], []),
+        }
         self.in_turn = False
         self.open()
 
@@ -533,7 +537,9 @@ class Model(RuleBasedStateMachine):
         self.forget()
 
     def forget(self) -> None:
-        self.model = {name: (dict(records), list(queue)) for name, (records, queue) in self.committed.items()}
+        self.model = {
+            name: (dict(records), list(queue), list(out)) for name, (records, queue, out) in self.committed.items()
+        }
 
     @precondition(lambda self: not self.in_turn)
     @rule()
@@ -561,6 +567,9 @@ class Model(RuleBasedStateMachine):
         self.store.close()
         self.store = Store(self.directory)
         self.in_turn = False
+        for _, queue, out in self.committed.values():
+            queue[:0] = out
+            out.clear()
         self.open()
 
     @precondition(lambda self: self.in_turn)
@@ -579,7 +588,7 @@ class Model(RuleBasedStateMachine):
     @rule(name=names, value=places)
     def append(self, name: str, value: int) -> None:
         sequence = self.queues[name].append(value)
-        assert all(sequence > number for _, queue in self.model.values() for number, _ in queue)
+        assert all(sequence > number for _, queue, out in self.model.values() for number, _ in out + queue)
         self.model[name][1].append((sequence, value))
 
     @precondition(lambda self: self.in_turn)
@@ -597,15 +606,40 @@ class Model(RuleBasedStateMachine):
         self.queues[name].remove(queue[place][0] if place < len(queue) else 1000)
         del queue[place : place + 1]
 
+    @precondition(lambda self: not self.in_turn)
+    @rule(name=names)
+    def take_the_head_out(self, name: str) -> None:
+        """On disk it stays, until `remove_now` or for the next process."""
+        _, queue, out = self.committed[name]
+        if queue:
+            out.append(queue.pop(0))
+            assert self.queues[name].remove_later(out[-1][0]) == len(out)
+            self.forget()
+
+    @precondition(lambda self: self.in_turn)
+    @rule(name=names)
+    def remove_what_was_taken_out(self, name: str) -> None:
+        self.queues[name].remove_now()
+        self.model[name][2].clear()
+
+    @precondition(lambda self: self.in_turn)
+    @rule(name=names)
+    def clear(self, name: str) -> None:
+        self.queues[name].clear()
+        self.model[name][1].clear()
+        self.model[name][2].clear()
+
     @invariant()
     def memory_and_disk_are_as_the_model(self) -> None:
-        for name, (records, queue) in getattr(self, "model", {}).items():
+        for name, (records, queue, out) in getattr(self, "model", {}).items():
             assert dict(self.records[name].items()) == records
             assert dict(self.store.collection(name, int).items()) == records
             assert len(self.queues[name]) == len(queue)
             assert self.queues[name].head() == (queue[0] if queue else None)
+            assert list(self.queues[name]) == queue
+            assert self.queues[name].sequences("3", 2) == [number for number, value in queue if value == 3][:2]
             rows = self.store.read("SELECT sequence, value FROM queued WHERE queue = ? ORDER BY 1", (name,))
-            assert [(sequence, int(value)) for sequence, value in rows] == queue
+            assert [(sequence, int(value)) for sequence, value in rows] == out + queue
 
     def teardown(self) -> None:
         if hasattr(self, "store"):

@@ -17,7 +17,7 @@ class BrokerError(Exception):
 
 
 @asynccontextmanager
-async def connected(settings: MqttSettings) -> AsyncIterator[aiomqtt.Client]:
+async def connected(settings: MqttSettings, will: aiomqtt.Will | None = None) -> AsyncIterator[aiomqtt.Client]:
     """A clean session, its client id left to chance; MQTT 3.1.1 where MQTT 5 does not work.
 
     Raises:
@@ -26,28 +26,29 @@ async def connected(settings: MqttSettings) -> AsyncIterator[aiomqtt.Client]:
     """
     try:
         async with AsyncExitStack() as stack:
-            yield await _connect(settings, stack)
+            yield await _connect(settings, will, stack)
     except MqttError as error:
         raise BrokerError(f"the connection to {_name(settings)} was lost: {error}") from error
 
 
-async def _connect(settings: MqttSettings, stack: AsyncExitStack) -> aiomqtt.Client:
+async def _connect(settings: MqttSettings, will: aiomqtt.Will | None, stack: AsyncExitStack) -> aiomqtt.Client:
     try:
         try:
-            return await stack.enter_async_context(_client(settings, ProtocolVersion.V5))
+            return await stack.enter_async_context(_client(settings, will, ProtocolVersion.V5))
         except MqttError:  # brokers that don't know MQTT 5 refuse it, hang up or are silent: not to be told apart
-            return await stack.enter_async_context(_client(settings, ProtocolVersion.V311))
+            return await stack.enter_async_context(_client(settings, will, ProtocolVersion.V311))
     except (MqttError, OSError, UnicodeError) as error:  # files of TLS, a host name that is none
         raise BrokerError(f"no connection to {_name(settings)}: {error} ({_remedy(error, settings)})") from error
 
 
-def _client(settings: MqttSettings, protocol: ProtocolVersion) -> aiomqtt.Client:
+def _client(settings: MqttSettings, will: aiomqtt.Will | None, protocol: ProtocolVersion) -> aiomqtt.Client:
     return aiomqtt.Client(
         settings.host,
         settings.port,
         username=settings.username or None,
         password=settings.password.get_secret_value() or None,
         protocol=protocol,
+        will=will,
         timeout=ANSWER_TIMEOUT,
         tls_params=_tls(settings) if settings.tls else None,
     )

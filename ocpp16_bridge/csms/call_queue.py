@@ -22,7 +22,7 @@ logger = logging.getLogger(__name__)
 
 REMOVE_AT_ONCE = 64  # answered CALLs that leave the disk in one commit …
 REMOVE_WITHIN = 1.0  # … or after so many s
-THIN_AT_ONCE = 2000  # CALLs looked at when a queue is thinned
+THIN_AT_ONCE = 500  # CALLs looked at when a queue is thinned
 MAX_WAITING = 1000  # ordinary CALLs; more are refused: the CSMS doesn't answer as fast as we ask
 
 
@@ -85,9 +85,9 @@ class DurableQueue:
     calls: DiskQueue[DurableCall]
     limit: int
     final_codes: frozenset[str] = frozenset()  # CALLERROR codes after which asking again is pointless
-    thins: str | None = (
-        None  # the action that is thinned out in a full queue, and of which answered ones may come twice
-    )
+    # The action that is thinned out in a full queue, and of which answered ones may be sent twice.
+    thins: str | None = None
+    # A CALL that never will be answered, and its payload as it went out.
     on_given_up: Callable[[DurableCall, dict[str, Any]], None] = lambda _call, _payload: None
     is_held: bool = False  # until what must precede it is out
     not_before: float | None = None  # monotonic moment of the next attempt; None until the first one of this process
@@ -150,8 +150,8 @@ class CallQueue:
         self.attempts: Callable[[], int] = lambda: 3
         self.retry_interval: Callable[[], float] = lambda: 60.0  # s
         self.on_durable_end: Callable[[DurableCall, Outcome], None] = lambda _call, _outcome: None
-        # What is filled into a durable CALL when it goes out.
-        self.prepare: Callable[[DurableCall], dict[str, Any]] = lambda call: call.payload
+        # Each gives the payload of a durable CALL with what is known only when it goes out.
+        self.prepare: list[Callable[[DurableCall], dict[str, Any]]] = []
 
     # -- what may be sent
 
@@ -216,11 +216,12 @@ class CallQueue:
     @staticmethod
     def _thin(name: str, queue: DurableQueue, action: str) -> None:
         """Every second of the oldest CALLs of ``action`` goes, the others never (TX-30)."""
-        # The first may be in flight.
-        dropped = queue.calls.sequences(f'{{"action":"{action}"', THIN_AT_ONCE)[1::2]
+        # Not the first, which may be in flight, and not the last.
+        dropped = queue.calls.sequences(stored_beginning(action), THIN_AT_ONCE)[1:-1:2]
         for sequence in dropped:
             queue.calls.remove(sequence)
-        logger.error("queue %s is full (%s): %s %s are dropped", name, queue.limit, len(dropped), action)
+        if dropped:
+            logger.error("queue %s is full (%s): %s %s are dropped", name, queue.limit, len(dropped), action)
 
     # -- the link
 
@@ -311,11 +312,13 @@ class CallQueue:
                 return
 
     def _prepared(self, call: DurableCall) -> dict[str, Any]:
-        try:
-            return self.prepare(call)
-        except Exception:  # what must be delivered goes out as it was stored rather than not at all
-            logger.exception("%s of %s goes out as it is stored", call.action, call.queued_at)
-            return call.payload
+        payload = call.payload
+        for prepare in self.prepare:
+            try:
+                payload = prepare(replace(call, payload=payload))
+            except Exception:  # what must be delivered goes out as it was stored rather than not at all
+                logger.exception("%s of %s goes out as it is stored", call.action, call.queued_at)
+        return payload
 
     def _is_due(self, queue: DurableQueue, head: DurableCall) -> bool:
         if queue.not_before is None:  # a wait that a former process began starts anew: never less than TX-25 asks
@@ -350,15 +353,17 @@ class CallQueue:
                 queue.calls.replace(sequence, failed)
 
     def _end_durable(self, queue: DurableQueue, sequence: int, call: DurableCall, outcome: Outcome) -> None:
+        may_come_twice = isinstance(outcome, Answered) and call.action == queue.thins
         try:
             with self._turns.turn():
-                if isinstance(outcome, Answered) and call.action == queue.thins:
-                    self._remove_later(queue, sequence)
-                else:
+                if not may_come_twice:
                     queue.calls.remove(sequence)
+                    queue.calls.remove_now()  # what was answered before must not be sent again after this one
                 if not isinstance(outcome, Answered):
                     queue.on_given_up(call, self._prepared(call))
                 self.on_durable_end(call, outcome)
+                if may_come_twice:
+                    self._remove_later(queue, sequence)
         except Exception:
             logger.exception("what follows the end of %s of %s failed", call.action, call.queued_at)
             with self._turns.turn():  # or it would be sent again, and fail again, without end
@@ -380,6 +385,11 @@ class CallQueue:
             logger.warning("%s of %s: attempt %s in %.0f s", call.action, call.queued_at, call.attempts + 1, wait)
             self._timers.after(wait, "retry " + call.action, lambda: self._turns.call(self.pump))
         return moment
+
+
+def stored_beginning(action: str) -> str:
+    """How each `DurableCall` of ``action`` begins on disk."""
+    return f'{{"action":"{action}"'
 
 
 def _is_final(outcome: Outcome, queue: DurableQueue) -> bool:

@@ -1,4 +1,4 @@
-"""A whole charge point to look at: private broker, small CSMS, the daemon, and a local program."""
+"""A whole charge point to look at: private broker, small CSMS, the daemon, a simulated EVSE, a local program."""
 
 # ruff: noqa: T201 - a command prints
 
@@ -7,6 +7,7 @@ import io
 import signal
 import sys
 import tempfile
+import uuid
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,9 +23,18 @@ from ocpp16_bridge.demo.invitation import lines_to_copy
 from ocpp16_bridge.demo.local_program import LocalProgram
 from ocpp16_bridge.demo.narrator import Narrator
 from ocpp16_bridge.demo.process import last_lines
-from ocpp16_bridge.demo.story import STORY, Stage, Step, tell
+from ocpp16_bridge.demo.story import ID_TAG, STORY, Stage, Step, tell
+from ocpp16_bridge.simulator.connection import heed_cancellation, last_will, listen, publisher, subscribe
+from ocpp16_bridge.simulator.evse import Evse
+from ocpp16_bridge.simulator.pace import Pace
+from ocpp16_bridge.simulator.sessions import play_sessions
+from ocpp16_bridge.simulator.simulator import Simulator
 
 BASE_TOPIC = "ocpp16"
+SPEED = 5.0  # of the simulated EVSE
+# Simulated seconds between two readings of the meter.
+METER_OFTEN = 0.5 * SPEED
+METER_RARELY = 5.0 * SPEED
 
 CONFIGURATION = """\
 [charge_point]
@@ -32,10 +42,14 @@ id = "DEMO"
 vendor = "Example"
 model = "Demo"
 
+[[connectors]]
+lock = true
+
 [csms]
 url = "{csms_url}"
 reconnect_wait_minimum = 1
 reconnect_random_range = 0
+reconnect_repeat_times = 0
 
 [mqtt]
 port = {port}
@@ -45,8 +59,10 @@ base_topic = "{base_topic}"
 directory = "{folder}/store"
 
 [hardware]
-answers = ["data_transfer"]
-start_timeout = 1
+answers = ["data_transfer", "unlock_connector"]
+
+[configuration_keys]
+MeterValuesSampledData = "Energy.Active.Import.Register,Power.Active.Import,Current.Import,Voltage,SoC"
 
 [custom_configuration_keys.TariffUrl]
 type = "string"
@@ -102,20 +118,47 @@ async def _demonstrate(mosquitto: str, steps: Sequence[Step], *, exit_after_sess
             private_broker(mosquitto, folder) as broker,
             Csms(happenings.add) as csms,
             aiomqtt.Client(HOST, broker.port, protocol=ProtocolVersion.V5) as client,
+            aiomqtt.Client(
+                HOST, broker.port, protocol=ProtocolVersion.V5, will=last_will(BASE_TOPIC)
+            ) as hardware_client,
             asyncio.TaskGroup() as group,
         ):
+            heed_cancellation()
             narrator.say(f"A broker on port {broker.port}, a CSMS at {csms.url}, the daemon; their files: {folder}")
             config = _configure(folder, broker, csms)
             log = folder / "daemon.log"
             program = LocalProgram(client, BASE_TOPIC, happenings.add)
-            children = (broker.watch(), program.run(), keep_running(config, log, happenings.add))
+            evse = _evse(hardware_client, narrator)
+            await subscribe(hardware_client, evse)
+            await evse.begin()
+            children = (
+                broker.watch(),
+                program.run(),
+                listen(hardware_client, evse),
+                evse.run(),
+                keep_running(config, log, happenings.add),
+            )
             tasks = [group.create_task(child) for child in children]
-            await _tell(steps, Stage(csms, program, happenings), narrator, log)
+            await _tell(steps, Stage(csms, program, evse, happenings), narrator, log)
             if not exit_after_session:
                 _invite(narrator, broker, config, log)
-                await asyncio.Event().wait()  # until interrupted
+                evse.meter_every = METER_RARELY
+                await play_sessions(evse, ID_TAG, narrator.say)  # until interrupted
             for task in tasks:
                 task.cancel()
+
+
+def _evse(client: aiomqtt.Client, narrator: Narrator) -> Simulator:
+    return Simulator(
+        Evse(has_lock=True),
+        1,
+        BASE_TOPIC,
+        publisher(client),
+        pace=Pace(SPEED),
+        new_id=lambda: str(uuid.uuid4()),
+        say=lambda text: narrator.say(f"   EVSE: {text}"),
+        meter_every=METER_OFTEN,
+    )
 
 
 @contextmanager

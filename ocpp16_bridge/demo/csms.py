@@ -8,11 +8,12 @@ from datetime import UTC, datetime
 from types import TracebackType
 from typing import Any, Self
 
-from ocpp.v16.enums import Action, DataTransferStatus, RegistrationStatus
+from ocpp.v16.enums import Action, AuthorizationStatus, DataTransferStatus, RegistrationStatus
 from websockets.asyncio.server import Server, ServerConnection, serve
 from websockets.exceptions import ConnectionClosed
 from websockets.typing import Subprotocol
 
+from ocpp16_bridge.demo.books import Books
 from ocpp16_bridge.demo.happenings import DemoError, Happening, Link, OcppMessage
 from ocpp16_bridge.timestamps import format_time
 
@@ -26,26 +27,36 @@ class Csms:
     """Listens within its `async with` block, on a port that is free."""
 
     def __init__(self, happened: Callable[[Happening], None]) -> None:
+        self.books = Books()
         self._happened = happened
         self._server: Server
+        self._port = 0  # one that is free, then always the same
         self._connection: ServerConnection | None = None  # the newest
         self._asked: dict[str, tuple[str, asyncio.Future[Payload]]] = {}  # by message id: action, answer
 
     async def __aenter__(self) -> Self:
-        subprotocol = Subprotocol("ocpp1.6")
-        self._server = await serve(self._serve, HOST, 0, subprotocols=[subprotocol], close_timeout=0.5)
+        await self.come_back()
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
+        await self.leave()
+
+    async def come_back(self) -> None:
+        """Listen, after `leave` on the same port again."""
+        subprotocol = Subprotocol("ocpp1.6")
+        self._server = await serve(self._serve, HOST, self._port, subprotocols=[subprotocol], close_timeout=0.5)
+        self._port = next(iter(self._server.sockets)).getsockname()[1]
+
+    async def leave(self) -> None:
+        """Close the connection, and refuse any other."""
         self._server.close()
         await self._server.wait_closed()
 
     @property
     def url(self) -> str:
-        port: int = next(iter(self._server.sockets)).getsockname()[1]
-        return f"ws://{HOST}:{port}/ocpp"
+        return f"ws://{HOST}:{self._port}/ocpp"
 
     async def call(self, action: str, **payload: Any) -> Payload:
         """What the charge point answers.
@@ -81,20 +92,25 @@ class Csms:
 
     async def _receive(self, connection: ServerConnection, frame: object) -> None:
         match frame:
-            case [2, str(message_id), str(action), payload]:
+            case [2, str(message_id), str(action), dict(payload)]:
                 self._happened(OcppMessage("charge point", action, payload))
+                self.books.enter(message_id, action, payload)
                 await self._answer(connection, message_id, action)
-            case [3, str(message_id), dict(payload)] if message_id in self._asked:
+            case [3, str(message_id), dict(payload)] if self._awaits(message_id):
                 action, answer = self._asked[message_id]
                 self._happened(OcppMessage("charge point", f"{action}.conf", payload))
                 answer.set_result(payload)
-            case [4, str(message_id), code, description, _] if message_id in self._asked:
+            case [4, str(message_id), code, description, _] if self._awaits(message_id):
                 action, answer = self._asked[message_id]
                 self._happened(OcppMessage("charge point", f"{action}.error", [code, description]))
                 answer.set_exception(DemoError(f"the charge point refused {action}: {code} {description}"))
 
+    def _awaits(self, message_id: str) -> bool:
+        """Who asked may be cancelled at this moment."""
+        return message_id in self._asked and not self._asked[message_id][1].done()
+
     async def _answer(self, connection: ServerConnection, message_id: str, action: str) -> None:
-        answer = _answers().get(action)
+        answer = _answers(self.books.transaction_id(message_id)).get(action)
         if answer is None:
             error = ["NotImplemented", "this CSMS is a small one"]
             await self._send(connection, [4, message_id, *error, {}], OcppMessage("CSMS", f"{action}.error", error))
@@ -106,10 +122,12 @@ class Csms:
         await connection.send(json.dumps(frame))
 
 
-def _answers() -> dict[str, Payload]:
+def _answers(transaction_id: int | None) -> dict[str, Payload]:
     """By action; what is missing is not implemented."""
     now = format_time(datetime.now(UTC))
+    accepted = {"idTagInfo": {"status": AuthorizationStatus.accepted}}
     return {
+        Action.authorize: accepted,
         Action.boot_notification: {
             "status": RegistrationStatus.accepted,
             "currentTime": now,
@@ -117,6 +135,9 @@ def _answers() -> dict[str, Payload]:
         },
         Action.data_transfer: {"status": DataTransferStatus.accepted, "data": "hello, charge point"},
         Action.heartbeat: {"currentTime": now},
+        Action.meter_values: {},
         Action.security_event_notification: {},
+        Action.start_transaction: {**accepted, "transactionId": transaction_id},
         Action.status_notification: {},
+        Action.stop_transaction: accepted,
     }

@@ -18,6 +18,7 @@ EXAMPLES: dict[str, dict[str, Any]] = {
     "present_id_tag": {"id_tag": "04AB12CD"},
     "stop_transaction": {"connector_id": 1},
     "change_availability": {"connector_id": 1, "type": "Operative"},
+    "set_local_limit": {"connector_id": 1, "limit": 10, "unit": "A"},
     "security_event": {"type": "TamperDetectionActivated", "info": "the door is open"},
     "set_log_level": {"level": "debug"},
     "stop": {},

@@ -12,6 +12,7 @@ from ocpp.v16.enums import DataTransferStatus
 from paho.mqtt.subscribeoptions import SubscribeOptions
 
 from ocpp16_bridge.demo.happenings import DemoError, Happening, MqttMessage
+from ocpp16_bridge.simulator.connection import heed_cancellation, publisher
 
 _DATA_TRANSFER = {"status": DataTransferStatus.accepted, "data": "hello, CSMS"}
 
@@ -29,6 +30,7 @@ class LocalProgram:
     async def subscribe(self) -> None:
         """What is retained comes at once; what is published from now on says whether it is retained."""
         await self._client.subscribe(self._base + "#", options=SubscribeOptions(1, retainAsPublished=True))
+        heed_cancellation()
 
     async def request(self, command: str, **arguments: Any) -> Any:
         """Carry out a command and return the `data` of its reply; `subscribe` first.
@@ -75,7 +77,7 @@ class LocalProgram:
                 reply.set_result(request)
 
     async def _publish(self, topic: str, payload: dict[str, Any]) -> None:
-        await self._client.publish(self._base + topic, json.dumps(payload), qos=1)
+        await publisher(self._client)(self._base + topic, json.dumps(payload), retain=False)
 
 
 def _read(payload: bytes) -> Any:

@@ -1,7 +1,8 @@
 """Authorisation: may this id tag charge? (OCPP 1.6, 3.5 and 4.1; obligations 4)."""
 
 import logging
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Protocol
 
@@ -34,15 +35,18 @@ class IdTagInfo:
 
     def at(self, moment: datetime) -> "IdTagInfo":
         """The same with a date that has passed made a status (AU-07)."""
-        if self.expiry_date is None or self.status != AuthorizationStatus.accepted:
+        if not self.is_accepted or self.expiry_date is None or parse_time(self.expiry_date) > moment:
             return self
-        if parse_time(self.expiry_date) > moment:
-            return self
-        return IdTagInfo(AuthorizationStatus.expired, self.expiry_date, self.parent_id_tag)
+        return replace(self, status=AuthorizationStatus.expired)
 
     @property
     def is_accepted(self) -> bool:
         return bool(self.status == AuthorizationStatus.accepted)
+
+    @property
+    def is_valid(self) -> bool:
+        """Whether the tag is a good one, though it may be in use elsewhere just now (AU-11)."""
+        return self.status in (AuthorizationStatus.accepted, AuthorizationStatus.concurrent_tx)
 
 
 @dataclass(frozen=True)
@@ -55,6 +59,8 @@ class CachedTag:
 
 class LocalList(Protocol):
     """The local authorisation list, as far as it decides."""
+
+    on_update: list[Callable[[], None]]  # the CSMS has changed it
 
     def find(self, id_tag: str) -> IdTagInfo | None:
         """The entry of a tag while the list is enabled."""
@@ -75,31 +81,50 @@ class Authorization(Feature):
         super().__init__(context)
         self._list = local_list
         self._cache = context.store.collection("authorization_cache", CachedTag)
+        self.has_list_conflict = False  # the CSMS has contradicted its local list, and not changed it since (AU-10)
+        self.on_list_conflict: list[Callable[[], None]] = []  # that was said of it
+        local_list.on_update.append(self._list_updated)
 
     # -- what is known here
 
     def find(self, id_tag: str) -> IdTagInfo | None:
         """What list or cache say of a tag now; the list has priority (AU-02)."""
-        listed = self._list.find(id_tag)
-        if listed is None and self.authorization_cache_enabled:
-            cached = self._cache.get(id_tag.lower())
-            listed = None if cached is None else cached.info
-        return None if listed is None else listed.at(self.context.clock.now())
+        info = self._list.find(id_tag) or self._cached(id_tag)
+        return None if info is None else info.at(self.context.clock.now())
+
+    def _cached(self, id_tag: str) -> IdTagInfo | None:
+        entry = self._cache.get(id_tag.lower()) if self.authorization_cache_enabled else None
+        return None if entry is None else entry.info
 
     def learn(self, id_tag: str, info: IdTagInfo) -> bool:
         """Keep what the CSMS said of a tag (AU-06); False where its local list contradicts (AU-10)."""
+        now = self.context.clock.now()
         listed = self._list.find(id_tag)
-        if listed is not None:
-            return listed.at(self.context.clock.now()).is_accepted == info.is_accepted
-        if self.authorization_cache_enabled:
-            if id_tag.lower() not in self._cache and len(self._cache) >= MAX_CACHED:
-                self._make_room()
-            self._cache.put(id_tag.lower(), CachedTag(info, self.context.clock.now().isoformat()))
-        return True
+        if listed is None:
+            self._keep(id_tag.lower(), CachedTag(info, now.isoformat()))
+            return True
+        agrees = listed.at(now).is_valid == info.at(now).is_valid
+        if not agrees:
+            self._set_list_conflict(conflict=True)
+        return agrees
 
-    def forget(self, id_tag: str) -> None:
+    def _set_list_conflict(self, *, conflict: bool) -> None:
+        self.has_list_conflict = conflict
+        for listener in self.on_list_conflict:
+            listener()
+
+    def _keep(self, key: str, entry: CachedTag) -> None:
+        if self.authorization_cache_enabled:
+            if key not in self._cache and len(self._cache) >= MAX_CACHED:
+                self._make_room()
+            self._cache.put(key, entry)
+
+    def _list_updated(self) -> None:
         """What is learnt into the list leaves the cache (LL-10)."""
-        self._cache.delete(id_tag.lower())
+        for id_tag in list(self._cache):
+            if self._list.find(id_tag) is not None:
+                self._cache.delete(id_tag)
+        self._set_list_conflict(conflict=False)
 
     def _make_room(self) -> None:
         """Entries that are not valid go first, then the oldest (AU-08)."""
@@ -117,24 +142,26 @@ class Authorization(Feature):
 
     async def authorize(self, id_tag: str) -> IdTagInfo:
         """Whether ``id_tag`` may charge now: decided here or asked of the CSMS (decision table 4.2)."""
+        if not self.context.csms.accepted:
+            return self._offline(id_tag)
         known = self.find(id_tag)
-        if self.context.csms.accepted:
-            if known is not None and known.is_accepted and self.local_pre_authorize:
-                return known  # rows 1 and 2
-            outcome = await self.context.csms.request(call.Authorize(id_tag=id_tag))
-            if isinstance(outcome, Answered):
-                info = IdTagInfo.read(outcome.payload["idTagInfo"])
-                with self.context.turns.turn():
-                    self.learn(id_tag, info)
-                return info.at(self.context.clock.now())
-            logger.warning("Authorize has no answer: %s is decided as offline (AU-04)", "an id tag")
-        return self._offline(known)
+        if known is not None and known.is_accepted and self.local_pre_authorize:
+            return known  # rows 1 and 2
+        outcome = await self.context.csms.request(call.Authorize(id_tag=id_tag))
+        if not isinstance(outcome, Answered):
+            logger.warning("Authorize: %s: decided as without a CSMS (AU-04)", outcome)
+            return self._offline(id_tag)
+        info = IdTagInfo.read(outcome.payload["idTagInfo"])
+        with self.context.turns.turn():
+            self.learn(id_tag, info)
+        return info.at(self.context.clock.now())
 
-    def _offline(self, known: IdTagInfo | None) -> IdTagInfo:
+    def _offline(self, id_tag: str) -> IdTagInfo:
         """Rows 7 to 13."""
+        known = self.find(id_tag)
         if known is None:
             accepted = self.allow_offline_tx_for_unknown_id
             return IdTagInfo(AuthorizationStatus.accepted if accepted else AuthorizationStatus.invalid)
         if not known.is_accepted or self.local_authorize_offline or self.allow_offline_tx_for_unknown_id:
             return known
-        return IdTagInfo(AuthorizationStatus.invalid, known.expiry_date, known.parent_id_tag)
+        return replace(known, status=AuthorizationStatus.invalid)

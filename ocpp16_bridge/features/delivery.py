@@ -4,13 +4,13 @@ import json
 import logging
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import timedelta
 from typing import Any
 
+from ocpp.v16.enums import Action
+
 from ocpp16_bridge.configuration_keys import IntegerKey
-from ocpp16_bridge.csms.call_queue import DurableCall
+from ocpp16_bridge.csms.call_queue import DurableCall, stored_beginning
 from ocpp16_bridge.feature import Context, Feature
-from ocpp16_bridge.timestamps import format_time, parse_time
 
 logger = logging.getLogger(__name__)
 
@@ -28,14 +28,11 @@ class Delivery(Feature):
     def __init__(self, context: Context) -> None:
         super().__init__(context)
         calls = context.csms.endpoint.calls
-        self.queue = context.csms.add_durable(TRANSACTION_QUEUE, MAX_QUEUED, thins="MeterValues")
+        self.queue = context.csms.add_durable(TRANSACTION_QUEUE, MAX_QUEUED, thins=Action.meter_values)
         self._given_up = context.store.queue("given_up", DurableCall)
-        # Who knows the transactions fills in their ids: action, payload and session id -> payload (TX-28).
-        self.fill_in: Callable[[str, dict[str, Any], str], dict[str, Any]] = lambda _action, payload, _about: payload
         self.on_given_up: list[Callable[[str, list[Any]], None]] = []  # session id and frame
         calls.attempts = lambda: self.transaction_message_attempts
         calls.retry_interval = lambda: self.transaction_message_retry_interval
-        calls.prepare = self._prepared
         self.queue.on_given_up = self._give_up
         self.queue.is_held = True
 
@@ -49,34 +46,18 @@ class Delivery(Feature):
         """How many messages the CSMS never took; their frames are on disk."""
         return len(self._given_up)
 
-    def _prepared(self, durable: DurableCall) -> dict[str, Any]:
-        """The payload as it goes out, with the right id and the right times."""
-        payload = self.fill_in(durable.action, durable.payload, durable.about)
-        if durable.monotonic is None or durable.boot_id != self.context.boot_id:
-            return payload
-        moment = self.context.clock.at_monotonic(durable.monotonic)
-        return _shifted(payload, moment - parse_time(durable.queued_at))
-
     def _give_up(self, durable: DurableCall, payload: dict[str, Any]) -> None:
         """What can't be delivered stays on disk with its full frame, so that it can be billed by hand (TX-25)."""
         frame: list[Any] = [2, durable.message_id, durable.action, payload]
-        while len(self._given_up) >= MAX_GIVEN_UP and (oldest := self._given_up.head()) is not None:
-            self._given_up.remove(oldest[0])
+        self._make_room()
         self._given_up.append(replace(durable, payload=payload))
         logger.error("given up, bill it by hand: %s", json.dumps(frame, default=str))
         self.context.errors["given_up"] += 1
         for listener in self.on_given_up:
             listener(durable.about, frame)
 
-
-def _shifted(payload: dict[str, Any], step: timedelta) -> dict[str, Any]:
-    """``payload`` with all its timestamps moved: its own, and those of its meter values."""
-    if abs(step) <= timedelta(seconds=1):
-        return payload
-    shifted = dict(payload)
-    for name, value in payload.items():
-        if name == "timestamp":
-            shifted[name] = format_time(parse_time(value) + step)
-        elif name in ("meterValue", "transactionData"):
-            shifted[name] = [_shifted(meter_value, step) for meter_value in value]
-    return shifted
+    def _make_room(self) -> None:
+        """The oldest go, MeterValues before what is billed."""
+        while len(self._given_up) >= MAX_GIVEN_UP and (oldest := self._given_up.head()) is not None:
+            (sequence,) = self._given_up.sequences(stored_beginning(Action.meter_values), 1) or [oldest[0]]
+            self._given_up.remove(sequence)

@@ -60,11 +60,10 @@ class Lifecycle(Feature):
         with self.context.turns.turn():
             self._transactions.end_all(Reason.other, at_once=True)
         await self._transactions.until_delivered(DELIVER_WITHIN)
-        if csms.stopped:  # by another request meanwhile
-            return False
         with self.context.turns.turn():
-            csms.stopped = True
             self._starting.drop_all()
+            self._transactions.end_all(Reason.other, at_once=True)  # what began meanwhile
+            csms.stopped = True
             self._transactions.refresh_all()
         csms.line.close(1000, "stopped")
         if csms.connected:

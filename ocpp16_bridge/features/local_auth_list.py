@@ -11,6 +11,7 @@ from ocpp16_bridge.configuration_keys import Access, BooleanKey, IntegerKey
 from ocpp16_bridge.feature import Context, Feature
 from ocpp16_bridge.features.authorization import IdTagInfo
 from ocpp16_bridge.handlers import on_call
+from ocpp16_bridge.store import StoreError
 
 logger = logging.getLogger(__name__)
 
@@ -29,11 +30,16 @@ class LocalAuthList(Feature):
         super().__init__(context)
         self._entries = context.store.collection("local_auth_list", IdTagInfo)
         self._version = context.store.collection("local_auth_list_version", int)
+        self._is_supported = True
         self.on_update: list[Callable[[], None]] = []
+
+    def switch_off(self) -> None:
+        """The profile isn't claimed: what a former configuration left decides nothing, and stays."""
+        self._is_supported = False
 
     def find(self, id_tag: str) -> IdTagInfo | None:
         """The entry of a tag, while the list is enabled."""
-        return self._entries.get(id_tag.lower()) if self.local_auth_list_enabled else None
+        return self._entries.get(id_tag.lower()) if self._is_supported and self.local_auth_list_enabled else None
 
     @on_call
     def get_local_list_version(self, _request: call.GetLocalListVersion) -> call_result.GetLocalListVersion:
@@ -46,15 +52,32 @@ class LocalAuthList(Feature):
         return self._version.get(_VERSION, 0) or 0
 
     @on_call
-    def send_local_list(self, request: call.SendLocalList) -> call_result.SendLocalList:
-        """All of it is taken or nothing is; a list that is disabled is stored all the same (LL-08)."""
+    async def send_local_list(self, request: call.SendLocalList) -> call_result.SendLocalList:
+        """All of it is taken or nothing is (LL-07); a list that is disabled is stored all the same (LL-08)."""
+        try:
+            with self.context.turns.turn():
+                status = self._take(request)
+        except StoreError as error:
+            logger.error("SendLocalList %s can't be kept: %s", request.list_version, error)  # noqa: TRY400 - no bug
+            status = UpdateStatus.failed
+        if status == UpdateStatus.accepted:
+            self.context.conversations.start(self._tell(), "local list updated")
+        return call_result.SendLocalList(status=status)
+
+    async def _tell(self) -> None:
+        """In a turn of its own, since it may report something, which comes after the answer (TR-32)."""
+        with self.context.turns.turn():
+            for listener in self.on_update:
+                listener()
+
+    def _take(self, request: call.SendLocalList) -> UpdateStatus:
         entries = request.local_authorization_list or []
         status = self._status(request.list_version, request.update_type, entries)
         if status == UpdateStatus.accepted:
             self._update(request.list_version, request.update_type, entries)
         else:
             logger.warning("SendLocalList %s is answered %s", request.list_version, status)
-        return call_result.SendLocalList(status=status)
+        return status
 
     def _status(self, version: int, update_type: str, entries: list[dict[str, Any]]) -> UpdateStatus:
         """LL-01, LL-03, LL-05, LL-07."""
@@ -89,5 +112,3 @@ class LocalAuthList(Feature):
             else:
                 self._entries.delete(tag)  # one that isn't there is no error (LL-09)
         self._version.put(_VERSION, version)
-        for listener in self.on_update:
-            listener()

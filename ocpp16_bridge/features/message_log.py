@@ -3,14 +3,15 @@
 import logging
 import os
 import sys
-from collections import deque
 from collections.abc import Iterator
+from contextlib import suppress
 from datetime import datetime
 from io import TextIOWrapper
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
 from typing import Any
 
+from ocpp16_bridge import logs
 from ocpp16_bridge.feature import Context, Feature
 from ocpp16_bridge.mqtt.variables import to_json
 from ocpp16_bridge.timestamps import format_time, parse_time
@@ -19,7 +20,7 @@ logger = logging.getLogger(__name__)
 
 MAX_FILE = 5 * 1024 * 1024  # bytes, then the file is rotated
 FILES = 3
-MAX_RECENT = 500  # frames kept in memory
+MAX_RECENT = 512 * 1024  # characters of frames kept in memory where there is no file
 
 
 class _FrameFile(RotatingFileHandler):
@@ -45,26 +46,26 @@ class MessageLog(Feature):
         super().__init__(context)
         settings = context.settings.logging
         frames = context.csms.endpoint.on_frame
-        self._recent: deque[tuple[datetime, str, list[Any]]] = deque(maxlen=MAX_RECENT)
-        frames.append(self._remember)
+        self._recent = logs.LatestLines(MAX_RECENT)
         frames.append(self._log)
         if settings.publish_ocpp_messages:
             frames.append(self._publish)
         if settings.message_log is not None:
             self._file = _FrameFile(settings.message_log)
             frames.append(self._write)
-
-    def _remember(self, direction: str, frame: list[Any]) -> None:
-        self._recent.append((self.context.clock.now(), direction, frame))
+        else:
+            frames.append(self._remember)
 
     def recent(self) -> Iterator[tuple[datetime, str]]:
-        """The lines of the file where there is one, else the latest frames; for diagnostics."""
+        """The lines of the file where there is one, else the latest frames; for diagnostics. It blocks."""
         file = self.context.settings.logging.message_log
-        if file is not None:
-            yield from _lines_of(file)
-        else:
-            for moment, direction, frame in list(self._recent):
-                yield moment, f"{format_time(moment)} {direction} {to_json(frame).decode()}"
+        return iter(self._recent) if file is None else _lines_of(file)
+
+    def _remember(self, direction: str, frame: list[Any]) -> None:
+        self._recent.add(self.context.clock.now().timestamp(), self._line(direction, frame))
+
+    def _line(self, direction: str, frame: list[Any]) -> str:
+        return f"{format_time(self.context.clock.now())} {direction} {to_json(frame).decode()}"
 
     def _log(self, direction: str, frame: list[Any]) -> None:
         if logger.isEnabledFor(logging.DEBUG):
@@ -74,18 +75,14 @@ class MessageLog(Feature):
         self.context.variables.event("ocpp_message", {"direction": direction, "frame": frame})
 
     def _write(self, direction: str, frame: list[Any]) -> None:
-        moment = format_time(self.context.clock.now())
-        line = f"{moment} {direction} {to_json(frame).decode()}"
+        line = self._line(direction, frame)
         self._file.emit(logging.LogRecord(__name__, logging.INFO, "", 0, line, None, None))
 
 
 def _lines_of(file: Path) -> Iterator[tuple[datetime, str]]:
     """The lines of a rotated file, oldest first; each begins with its moment."""
     for path in (*(Path(f"{file}.{number}") for number in range(FILES, 0, -1)), file):
-        if path.is_file():
-            with path.open(encoding="utf-8", errors="replace") as lines:
-                for line in lines:
-                    try:
-                        yield parse_time(line.partition(" ")[0]), line.rstrip("\n")
-                    except ValueError:
-                        continue  # the end of a line that a power cut left
+        with suppress(OSError), path.open(encoding="utf-8", errors="replace") as lines:
+            for line in lines:
+                with suppress(ValueError):  # the end of a line that a power cut left
+                    yield parse_time(line.partition(" ")[0]), line.rstrip("\n")

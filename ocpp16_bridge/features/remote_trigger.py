@@ -27,8 +27,12 @@ class RemoteTrigger(Feature):
         trigger = self._triggers.get(request.requested_message)
         if trigger is None:
             status = TriggerMessageStatus.not_implemented
-        elif trigger(request.connector_id):
+        elif self._may_send(request.requested_message) and trigger(request.connector_id):
             status = TriggerMessageStatus.accepted
         else:
             status = TriggerMessageStatus.rejected
         return call_result.TriggerMessage(status=status)
+
+    def _may_send(self, message: str) -> bool:
+        """Before the answer to BootNotification nothing else may go out (BT-02); while Pending it may (BT-08)."""
+        return self.context.csms.endpoint.calls.may_send(message, triggered=True)

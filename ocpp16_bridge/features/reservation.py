@@ -11,10 +11,18 @@ from ocpp16_bridge.configuration_keys import Access, BooleanKey
 from ocpp16_bridge.feature import Context, Feature
 from ocpp16_bridge.features.authorization import IdTagInfo, same_tag
 from ocpp16_bridge.features.connectors.connectors import Connector, Connectors
+from ocpp16_bridge.features.connectors.facts import ConnectorState
 from ocpp16_bridge.handlers import on_call
 from ocpp16_bridge.timestamps import format_time, parse_time
 
 logger = logging.getLogger(__name__)
+
+# Clocks are set without telling us: while there is a reservation the clock is looked at every so many s.
+LOOK_AT_CLOCK = 60.0
+_OUT_OF_SERVICE = {  # the first one counts where both are found
+    ChargePointStatus.faulted: ReservationStatus.faulted,
+    ChargePointStatus.unavailable: ReservationStatus.unavailable,
+}
 
 
 @dataclass(frozen=True)
@@ -47,56 +55,68 @@ class Reservation(Feature):
         super().__init__(context)
         self._connectors = connectors
         self._bookings = context.store.collection("reservation", Booking)
-        self._timers: dict[int, Timer] = {}
+        self._timer: Timer | None = None
+        connectors.on_state.append(self._state_changed)
         connectors.on_fault.append(self._end_where_unusable)
         connectors.on_availability.append(self._end_where_unusable)
-        connectors.on_status.append(self._mark)
+        connectors.on_status.append(self._status_changed)
 
     def start(self) -> None:
         """Reservations outlive the process; those that ran out meanwhile end now (RV-05)."""
-        for booking in self._all():
-            self._arm(booking)
-        self._follow()
+        self._changed()
+
+    def switch_off(self) -> None:
+        """The profile isn't claimed: nobody could cancel what a former configuration left."""
+        self._end(self._all())
 
     # -- what is reserved
 
     def _all(self) -> list[Booking]:
-        return [booking for _, booking in self._bookings.items()]
+        """What runs out first comes first."""
+        bookings = [booking for _, booking in self._bookings.items()]
+        return sorted(bookings, key=lambda booking: parse_time(booking.expires_at))
 
-    def _of(self, connector: Connector) -> list[Booking]:
-        """The reservations of this very connector, at most one."""
-        return [booking for booking in self._all() if booking.connector_id == connector.id]
+    def _untaken(self, bookings: list[Booking]) -> list[Connector]:
+        """The connectors that nobody uses or has to himself; a cable may be plugged."""
+        return [
+            one
+            for one in self._connectors.all
+            if self._connectors.is_usable(one) and not one.is_busy and not one.claimed and not _of(one, bookings)
+        ]
 
-    def _concerning(self, connector: Connector) -> list[Booking]:
-        """Those that keep strangers away from ``connector`` now (RV-06)."""
-        own = self._of(connector)
-        return own or (self._of(self._connectors.charge_point) if self._is_needed(connector) else [])
+    def _free(self, bookings: list[Booking]) -> list[Connector]:
+        return [one for one in self._untaken(bookings) if not one.state.has_cable]
 
-    def _is_needed(self, connector: Connector) -> bool:
-        """Whether reservations without a connector need this one: no more free ones are left than there are of them."""
-        free = [one for one in self._connectors.all if self._is_free(one)]
-        return connector in free and len(free) <= len(self._of(self._connectors.charge_point))
+    def _kept(self, bookings: list[Booking]) -> list[Connector]:
+        """Those that behave as reserved for reservations without a connector (RV-06).
 
-    def _is_free(self, connector: Connector) -> bool:
-        """Free for anybody, but for a reservation without a connector."""
-        return (
-            self._connectors.is_usable(connector)
-            and not connector.is_busy
-            and not connector.claimed
-            and not connector.state.plugged
-            and not self._of(connector)
-        )
+        All free ones, once no more are left than there are of these reservations. A cable that is plugged then changes
+        nothing (RV-09): where not even so many are free, those count that were plugged last.
+        """
+        needed = len(_of(self._connectors.charge_point, bookings))
+        free = self._free(bookings)
+        if not needed or len(free) > needed:
+            return []
+        plugged = [one for one in self._untaken(bookings) if one.state.has_cable]
+        plugged.sort(key=lambda one: one.plugged_at, reverse=True)
+        return [*free, *plugged[: needed - len(free)]]
 
     def allows(self, connector: Connector, id_tag: str, info: IdTagInfo | None) -> bool:
         """Whether a tag may use a connector now; without ``info`` whether its parent might let it (RV-01, RV-02)."""
-        bookings = self._concerning(connector)
-        return not bookings or any(booking.is_for(id_tag, info) for booking in bookings)
+        bookings = self._all()
+        concerning = _of(connector, bookings)
+        if not concerning and connector in self._kept(bookings):
+            concerning = _of(self._connectors.charge_point, bookings)
+        return not concerning or any(booking.is_for(id_tag, info) for booking in concerning)
 
     def take(self, connector: Connector, id_tag: str, info: IdTagInfo) -> int | None:
-        """The reservation that a transaction of this tag uses up, if any (RV-03, RV-04)."""
-        for booking in (*self._of(connector), *self._of(self._connectors.charge_point)):
+        """The reservation that a transaction of this tag uses up, if any (RV-03, RV-04, RV-10)."""
+        bookings = self._all()
+        anywhere = _of(self._connectors.charge_point, bookings)
+        anywhere.sort(key=lambda booking: not same_tag(booking.id_tag, id_tag))  # its own before one of its group
+        for booking in (*_of(connector, bookings), *anywhere):
             if booking.is_for(id_tag, info):
-                self._end(booking)
+                self._end([booking])
                 return booking.reservation_id
         return None
 
@@ -106,125 +126,126 @@ class Reservation(Feature):
     def reserve_now(self, request: call.ReserveNow) -> call_result.ReserveNow:
         status = self._status(request)
         if status == ReservationStatus.accepted:
-            former = self._bookings.get(str(request.reservation_id))
-            if former is not None:
-                self._end(former)
-            self._begin(
-                Booking(
-                    request.reservation_id,
-                    request.connector_id,
-                    request.id_tag,
-                    format_time(parse_time(request.expiry_date)),
-                    request.parent_id_tag,
-                )
+            booking = Booking(
+                request.reservation_id,
+                request.connector_id,
+                request.id_tag,
+                format_time(parse_time(request.expiry_date)),
+                request.parent_id_tag,
             )
+            self._bookings.put(str(booking.reservation_id), booking)  # maybe in the place of an earlier one
+            self._changed()
         return call_result.ReserveNow(status=status)
 
     def _status(self, request: call.ReserveNow) -> ReservationStatus:
-        """The checks of obligations 8.2, in their order."""
-        if request.connector_id == 0:
-            if not self.reserve_connector_zero_supported:
-                return ReservationStatus.rejected
-        elif request.connector_id not in self._connectors:
+        """The checks of obligations 8.2, in their order; one of the same id is judged as gone."""
+        if not self._may_be_reserved(request.connector_id):
             return ReservationStatus.rejected
         if parse_time(request.expiry_date) <= self.context.clock.now():
             return ReservationStatus.rejected
-        if request.connector_id == 0:
-            return self._status_of_any(request.reservation_id)
-        return self._status_at(self._connectors[request.connector_id], request.reservation_id)
+        connector = self._connectors[request.connector_id]
+        others = [booking for booking in self._all() if booking.reservation_id != request.reservation_id]
+        return self._out_of_service(connector) or self._status_beside(others, connector)
 
-    def _status_at(self, connector: Connector, reservation_id: int) -> ReservationStatus:
-        match self._connectors.status(connector):
-            case ChargePointStatus.faulted:
-                return ReservationStatus.faulted
-            case ChargePointStatus.unavailable:
-                return ReservationStatus.unavailable
-        others = [booking for booking in self._concerning(connector) if booking.reservation_id != reservation_id]
-        if others or not self._is_unused(connector):
-            return ReservationStatus.occupied
-        return ReservationStatus.accepted
+    def _may_be_reserved(self, connector_id: int) -> bool:
+        if connector_id == 0:
+            return self.reserve_connector_zero_supported
+        return connector_id in self._connectors
 
-    @staticmethod
-    def _is_unused(connector: Connector) -> bool:
-        return not connector.is_busy and not connector.claimed and not connector.state.plugged
-
-    def _status_of_any(self, reservation_id: int) -> ReservationStatus:
-        """For connector 0 the charge point or all connectors count (TC_050_x_CS)."""
-        statuses = {self._connectors.status(one) for one in self._connectors.all}
-        own = self._connectors.status(self._connectors.charge_point)
-        for bad, answer in (
-            (ChargePointStatus.faulted, ReservationStatus.faulted),
-            (ChargePointStatus.unavailable, ReservationStatus.unavailable),
-        ):
-            if own == bad or statuses == {bad}:
+    def _out_of_service(self, connector: Connector) -> ReservationStatus | None:
+        """The charge point or the connector is, for 0 all connectors are (TC_048_1, _3, TC_050_1, _3)."""
+        charge_point = self._connectors.status(self._connectors.charge_point)
+        addressed = [connector] if connector.id else self._connectors.all
+        statuses = {self._connectors.status(one) for one in addressed}
+        for bad, answer in _OUT_OF_SERVICE.items():
+            if charge_point == bad or (bad in statuses and statuses <= _OUT_OF_SERVICE.keys()):
                 return answer
-        others = [one for one in self._of(self._connectors.charge_point) if one.reservation_id != reservation_id]
-        free = [one for one in self._connectors.all if self._is_free(one) or self._is_only_for(one, reservation_id)]
-        return ReservationStatus.accepted if len(free) > len(others) else ReservationStatus.occupied
+        return None
 
-    def _is_only_for(self, connector: Connector, reservation_id: int) -> bool:
-        """Whether the connector is reserved by just that reservation, which is about to be replaced."""
-        return self._is_unused(connector) and [one.reservation_id for one in self._of(connector)] == [reservation_id]
+    def _status_beside(self, others: list[Booking], connector: Connector) -> ReservationStatus:
+        """Whether it is free, and not needed for a reservation without a connector (TC_048_2, TC_050_2)."""
+        free = self._free(others)
+        is_enough = len(free) > len(_of(self._connectors.charge_point, others))
+        is_possible = is_enough and (connector.id == 0 or connector in free)
+        return ReservationStatus.accepted if is_possible else ReservationStatus.occupied
 
     @on_call
     def cancel_reservation(self, request: call.CancelReservation) -> call_result.CancelReservation:
+        """RV-07."""
         booking = self._bookings.get(str(request.reservation_id))
         if booking is None:
             return call_result.CancelReservation(status=CancelReservationStatus.rejected)
-        self._end(booking)
+        self._end([booking])
         return call_result.CancelReservation(status=CancelReservationStatus.accepted)
 
-    # -- its course
+    # -- its end
 
-    def _begin(self, booking: Booking) -> None:
-        self._bookings.put(str(booking.reservation_id), booking)
-        self._arm(booking)
-        self._follow()
+    def _end(self, bookings: list[Booking]) -> None:
+        for booking in bookings:
+            self._bookings.delete(str(booking.reservation_id))
+        self._changed()
 
-    def _arm(self, booking: Booking) -> None:
-        left = (parse_time(booking.expires_at) - self.context.clock.now()).total_seconds()
-        self._timers[booking.reservation_id] = self.context.timers.after(
-            left, "reservation runs out", lambda: self._run_out(booking)
-        )
-
-    def _run_out(self, booking: Booking) -> None:
-        """RV-05; TC_047_CS. The clock may have been set since the timer was."""
-        if parse_time(booking.expires_at) > self.context.clock.now():
-            self._arm(booking)
-        else:
+    def _run_out(self) -> None:
+        """RV-05; TC_047_CS."""
+        now = self.context.clock.now()
+        over = [booking for booking in self._all() if parse_time(booking.expires_at) <= now]
+        for booking in over:
             logger.info("reservation %s has run out", booking.reservation_id)
-            self._end(booking)
-
-    def _end(self, booking: Booking) -> None:
-        self._bookings.delete(str(booking.reservation_id))
-        timer = self._timers.pop(booking.reservation_id, None)
-        if timer is not None:
-            timer.cancel()
-        self._follow()
+        self._end(over)
 
     def _end_where_unusable(self, connector: Connector) -> None:
-        """What becomes Faulted or Unavailable is no longer reserved (RV-03)."""
-        if not self._connectors.is_operative(connector) or connector.is_faulted:
-            for booking in self._of(connector):
-                self._end(booking)
+        """What becomes Faulted or Unavailable is no longer reserved, and nothing is at such a charge point (RV-03)."""
+        bookings = self._all() if connector.id == 0 else _of(connector, self._all())
+        if bookings and self._connectors.status(connector) in _OUT_OF_SERVICE:
+            self._end(bookings)
 
-    # -- what others see
+    # -- what follows
+
+    def _state_changed(self, connector: Connector, former: ConnectorState) -> None:
+        if connector.state.has_cable != former.has_cable:
+            self.context.turns.call(self._mark)
+
+    def _status_changed(self, connector: Connector) -> None:
+        self._end_where_unusable(connector)
+        self._mark()
+
+    def _changed(self) -> None:
+        """Once it is on disk the rest follows: a turn that fails changes nothing else."""
+        self.context.turns.call(self._follow)
 
     def _follow(self) -> None:
-        for connector in (self._connectors.charge_point, *self._connectors.all):
-            bookings = self._of(connector)
-            self.context.variables.set(
-                f"connector/{connector.id}/reservation", _shown(bookings[0]) if bookings else None
-            )
-        self._mark(self._connectors.charge_point)
+        with self.context.turns.turn():
+            bookings = self._all()
+            self._arm(bookings)
+            for connector in (self._connectors.charge_point, *self._connectors.all):
+                shown = next(map(_shown, _of(connector, bookings)), None)
+                self.context.variables.set(f"connector/{connector.id}/reservation", shown)
+            self._mark()
 
-    def _mark(self, _connector: Connector) -> None:
-        """Reserved are those with a reservation, and the last free ones for those without a connector (RV-06)."""
-        for connector in self._connectors.all:
-            reserved = bool(self._concerning(connector))
-            if connector.reserved != reserved:
-                connector.reserved = reserved
-                self._connectors.update(connector)
+    def _arm(self, bookings: list[Booking]) -> None:
+        """One timer, for what runs out first."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if bookings:
+            left = (parse_time(bookings[0].expires_at) - self.context.clock.now()).total_seconds()
+            self._timer = self.context.timers.after(min(left, LOOK_AT_CLOCK), "reservation runs out", self._run_out)
+
+    def _mark(self) -> None:
+        """Let all see what is reserved."""
+        with self.context.turns.turn():
+            bookings = self._all()
+            kept = self._kept(bookings)
+            for connector in self._connectors.all:
+                reserved = connector in kept or bool(_of(connector, bookings))
+                if connector.reserved != reserved:
+                    connector.reserved = reserved
+                    self._connectors.update(connector)
+
+
+def _of(connector: Connector, bookings: list[Booking]) -> list[Booking]:
+    """Those for this very connector; several are possible for connector 0 only."""
+    return [booking for booking in bookings if booking.connector_id == connector.id]
 
 
 def _shown(booking: Booking) -> dict[str, object]:

@@ -55,6 +55,7 @@ class Reset(Feature):
             self._transactions.end_all(reason)
         await self._transactions.until_delivered(self.context.csms.endpoint.calls.timeout())
         with self.context.turns.turn():
+            self._transactions.end_all(reason, at_once=True)  # what began meanwhile, or still waits for its meter
             self._events.raise_event("ResetOrReboot", f"Reset {reset_type}")
             self.context.variables.event("reset", {"type": reset_type})
             self.context.turns.ending(lambda: self.context.end(f"Reset {reset_type} by the CSMS"))

@@ -4,7 +4,7 @@ import logging
 from typing import Annotated
 
 from ocpp.v16 import call, call_result
-from ocpp.v16.enums import Reason, RemoteStartStopStatus, UnlockStatus
+from ocpp.v16.enums import Reason, RegistrationStatus, RemoteStartStopStatus, UnlockStatus
 from pydantic import Field
 
 from ocpp16_bridge.feature import Context, Feature
@@ -48,7 +48,7 @@ class Stopping(Feature):
     def remote_stop_transaction(self, request: call.RemoteStopTransaction) -> call_result.RemoteStopTransaction:
         """Only a transaction that runs under exactly this id (TX-16; TC_012_CS, TC_028_CS)."""
         found = self._transactions.find(request.transaction_id)
-        if found is None:
+        if found is None or self.context.csms.registration != RegistrationStatus.accepted:  # BT-08
             return call_result.RemoteStopTransaction(status=RemoteStartStopStatus.rejected)
         self._transactions.end(found[0], Reason.remote)
         return call_result.RemoteStopTransaction(status=RemoteStartStopStatus.accepted)
@@ -61,9 +61,8 @@ class Stopping(Feature):
         connector = self._connectors[request.connector_id]
         status = await self._unlock(connector)
         if status == UnlockStatus.unlocked:
-            with self.context.turns.turn():
-                # What this causes waits until the answer is out: it is a turn of its own, after this conversation.
-                self.context.conversations.start(self._unlocked(connector), "UnlockConnector")
+            # A conversation begins after the present one's next pause, which is when the answer is out (TR-32).
+            self.context.conversations.start(self._unlocked(connector), "UnlockConnector")
         return call_result.UnlockConnector(status=status)
 
     async def _unlock(self, connector: Connector) -> UnlockStatus:

@@ -755,3 +755,204 @@ def test_the_log_shows_no_more_than_the_beginning_of_what_the_csms_says(
     (record,) = caplog.records
     assert len(record.message) < 400
     assert "\n" not in record.message
+
+
+# -- queues that are thinned, held and prepared
+
+
+class ThinBench(Bench):
+    """The queue `transaction` keeps StartTransaction at any price, and thins MeterValues out."""
+
+    def start(self) -> None:
+        super().start()
+        self.given_up: list[tuple[str, dict[str, Any]]] = []
+        self.transactions = self.queue.add_durable("transaction", self.limit, thins="MeterValues")
+        self.transactions.on_given_up = lambda call, payload: self.given_up.append((call.about, payload))
+
+    def sample(self, name: str) -> None:
+        values = [{"timestamp": LATER, "sampledValue": [{"value": name}]}]
+        call = DurableCall("MeterValues", {"connectorId": 1, "meterValue": values}, f"id-{name}", name, LATER)
+        with self.turns.turn():
+            self.queue.put_durable("transaction", call)
+
+    def queued(self) -> list[str]:
+        return [call.about for _, call in self.transactions.calls]
+
+
+@pytest.fixture
+def thin(tmp_path: Path) -> Iterator[ThinBench]:
+    one = ThinBench(tmp_path / "store", limit=8)
+    yield one
+    one.store.close()
+
+
+def test_a_full_queue_loses_every_second_sample_and_nothing_else(
+    thin: ThinBench, caplog: pytest.LogCaptureFixture
+) -> None:
+    """TX-30."""
+    thin.keep("start")
+    for number in range(7):
+        thin.sample(str(number))
+
+    thin.keep("stop")
+
+    assert thin.queued() == ["start", "0", "2", "4", "6", "stop"]
+    assert "queue transaction is full (8): 3 MeterValues are dropped" in caplog.text
+
+
+def test_what_may_not_be_dropped_makes_a_full_queue_longer(thin: ThinBench, caplog: pytest.LogCaptureFixture) -> None:
+    """TX-30: never Start or Stop, nor the first and the last sample."""
+    thin.sample("first")
+    thin.sample("last")
+    for number in range(20):
+        thin.keep(str(number))
+
+    assert thin.queued() == ["first", "last", *map(str, range(20))]
+    assert "is full" not in caplog.text
+
+
+def test_a_full_queue_stays_in_its_limit_whatever_comes(thin: ThinBench) -> None:
+    thin.keep("start")
+    for number in range(1000):
+        thin.sample(str(number))
+        assert len(thin.queued()) <= 8
+
+    assert thin.queued()[:2] == ["start", "0"]
+    assert thin.queued()[-1] == "999"
+
+
+def test_a_sample_in_flight_is_not_thinned(thin: ThinBench) -> None:
+    for number in range(8):
+        thin.sample(str(number))
+    thin.connect()
+
+    thin.sample("more")
+    thin.answer()
+
+    assert thin.sent[0].message_id == "id-0"
+    assert [call.message_id for call in thin.sent][1] == "id-2"
+
+
+def test_answered_samples_do_not_count_and_are_not_thinned(thin: ThinBench) -> None:
+    """They are on disk still."""
+    for number in range(8):
+        thin.sample(str(number))
+    thin.connect()
+    for _ in range(4):
+        thin.answer()
+    assert thin.queued() == ["4", "5", "6", "7"]
+
+    for number in range(8, 13):
+        thin.sample(str(number))
+
+    assert thin.queued() == ["4", "6", "8", "10", "11", "12"]
+    while thin.answer():
+        pass
+    assert thin.queued() == []
+
+
+def test_answered_samples_come_again_after_a_kill_unless_a_second_has_passed(thin: ThinBench) -> None:
+    for number in range(6):
+        thin.sample(str(number))
+    thin.connect()
+    for _ in range(3):
+        thin.answer()
+    thin.advance(1)
+    for _ in range(2):
+        thin.answer()
+
+    thin.kill()
+
+    assert thin.queued() == ["3", "4", "5"]
+
+
+def test_answered_samples_leave_the_disk_before_what_follows_them(thin: ThinBench) -> None:
+    thin.sample("sample")
+    thin.keep("stop")
+    thin.connect()
+    thin.answer()
+    thin.answer()
+
+    thin.kill()
+
+    assert thin.queued() == []
+
+
+def test_answered_samples_leave_the_disk_in_one_commit_each_64(tmp_path: Path) -> None:
+    """Performance G10."""
+    thin = ThinBench(tmp_path / "store", limit=1000)
+    for number in range(200):
+        thin.sample(str(number))
+    commits: list[str] = []
+    thin.store._database.set_trace_callback(lambda text: commits.append(text) if text == "COMMIT" else None)
+    thin.connect()
+
+    while thin.answer():
+        pass
+
+    assert len(thin.sent) == 200
+    assert len(commits) == 3
+    thin.advance(1)
+    assert len(commits) == 4
+    thin.store.close()
+
+
+def test_a_held_queue_waits_and_others_do_not(thin: ThinBench) -> None:
+    thin.transactions.is_held = True
+    thin.keep("start")
+    thin.keep("event", "event")
+    thin.connect()
+    thin.answer()
+    assert [call.action for call in thin.sent] == ["SecurityEventNotification"]
+
+    thin.transactions.is_held = False
+    thin.queue.pump()
+
+    assert [call.action for call in thin.sent] == ["SecurityEventNotification", "StartTransaction"]
+
+
+def test_what_is_known_only_later_is_filled_in_each_time_it_goes_out(thin: ThinBench) -> None:
+    """TX-28."""
+    thin.queue.prepare = [
+        lambda call: {**call.payload, "meterStart": 7},
+        lambda call: {**call.payload, "meterStart": call.payload["meterStart"] + 1},
+    ]
+    thin.attempts = 1
+    thin.keep("start")
+    thin.connect()
+    thin.refuse()
+
+    ((about, payload),) = thin.given_up
+    assert (about, payload) == ("start", thin.sent[0].payload)
+    assert payload["meterStart"] == 8
+
+
+def test_what_cannot_be_filled_in_goes_out_as_it_is_stored(thin: ThinBench, caplog: pytest.LogCaptureFixture) -> None:
+    def fail(_call: DurableCall) -> dict[str, Any]:
+        raise RuntimeError("a bug")
+
+    thin.queue.prepare = [fail]
+    thin.keep("start")
+    thin.connect()
+
+    assert thin.sent[0].payload == start("start")
+    assert "goes out as it is stored" in caplog.text
+
+
+def test_what_is_answered_is_not_given_up(thin: ThinBench) -> None:
+    thin.keep("start")
+    thin.connect()
+    thin.answer()
+
+    assert thin.given_up == []
+
+
+@pytest.mark.parametrize("action", ["StartTransaction", "MeterValues"])
+def test_the_stored_form_begins_with_the_action(thin: ThinBench, action: str) -> None:
+    """What `sequences` looks for."""
+    thin.sample("sample")
+    thin.keep("start")
+
+    found = thin.transactions.calls.sequences(call_queue.stored_beginning(action), 10)
+
+    assert len(found) == 1

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import ConnectionClosed
 from websockets.typing import Subprotocol
 
 from ocpp16_bridge.demo.csms import Csms
@@ -22,8 +23,8 @@ class ChargePoint:
         self.socket = socket
         self.happened = happened
 
-    async def call(self, action: str, payload: dict[str, Any]) -> list[Any]:
-        await self.socket.send(json.dumps([2, "1", action, payload]))
+    async def call(self, action: str, payload: dict[str, Any], message_id: str = "1") -> list[Any]:
+        await self.socket.send(json.dumps([2, message_id, action, payload]))
         return await self.receive()
 
     async def receive(self) -> list[Any]:
@@ -56,7 +57,13 @@ async def answered(frame: list[Any]) -> tuple[object, list[Happening]]:
 
 @pytest.mark.parametrize(
     ("action", "member"),
-    [("BootNotification", "interval"), ("Heartbeat", "currentTime"), ("DataTransfer", "status")],
+    [
+        ("BootNotification", "interval"),
+        ("Heartbeat", "currentTime"),
+        ("DataTransfer", "status"),
+        ("Authorize", "idTagInfo"),
+        ("StopTransaction", "idTagInfo"),
+    ],
 )
 def test_it_answers(action: str, member: str) -> None:
     async def converse() -> None:
@@ -69,6 +76,38 @@ def test_it_answers(action: str, member: str) -> None:
                 OcppMessage("charge point", action, {}),
                 OcppMessage("CSMS", f"{action}.conf", payload),
             ]
+
+    asyncio.run(converse())
+
+
+def test_transactions_are_counted_and_one_that_is_sent_again_keeps_its_id() -> None:
+    async def converse() -> None:
+        async with charge_point() as one:
+            ids = [
+                (await one.call("StartTransaction", {}, message_id))[2]["transactionId"]
+                for message_id in ("a", "b", "a")
+            ]
+
+            assert ids == [1, 2, 1]
+
+    asyncio.run(converse())
+
+
+def test_it_goes_away_and_comes_back_where_it_was() -> None:
+    async def converse() -> None:
+        async with charge_point() as one:
+            url = one.csms.url
+
+            await one.csms.leave()
+
+            with pytest.raises(ConnectionClosed):
+                await one.receive()
+            with pytest.raises(OSError, match="Connect call failed"):
+                await connect(url)
+            await one.csms.come_back()
+            async with connect(url, subprotocols=[Subprotocol("ocpp1.6")]) as socket:
+                assert one.csms.url == url
+                assert socket.subprotocol == "ocpp1.6"
 
     asyncio.run(converse())
 

@@ -10,13 +10,14 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 import pytest
+from ocpp.v16.enums import ChargePointStatus
 
 from ocpp16_bridge.demo import demo
 from ocpp16_bridge.demo.broker import find_mosquitto
@@ -24,14 +25,20 @@ from ocpp16_bridge.demo.happenings import DemoError
 from ocpp16_bridge.demo.story import STORY, Stage, Step
 
 WITHIN = 20.0  # s
+DEMO = ("-m", "ocpp16_bridge", "demo")
+# What comes after the story does not need the whole of it.
+SHORT_STORY = (
+    "-c",
+    "import sys; from ocpp16_bridge.demo import STORY, demo; sys.exit(demo(exit_after_session=False, steps=STORY[:2]))",
+)
 SIGNALS = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]
 
 
 class RunningDemo:
     """A demo in a process of its own, and everything it has printed."""
 
-    def __init__(self, *options: str) -> None:
-        command = [sys.executable, "-m", "ocpp16_bridge", "demo", *options]
+    def __init__(self, *options: str, command: Sequence[str] = DEMO) -> None:
+        command = [sys.executable, *command, *options]
         self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         self.output = ""
         self._arrival = threading.Condition()
@@ -122,7 +129,7 @@ def test_the_whole_story_is_told_and_nothing_left(capsys: pytest.CaptureFixture[
 
 
 def test_after_the_story_it_goes_on_until_ctrl_c() -> None:
-    with RunningDemo() as running:
+    with RunningDemo(command=SHORT_STORY) as running:
         running.wait_for("Ctrl-C")
         with nothing_left(running):
             began = time.monotonic()
@@ -134,8 +141,16 @@ def test_after_the_story_it_goes_on_until_ctrl_c() -> None:
     assert time.monotonic() - began < 3
 
 
+def test_after_the_story_the_evse_plays_sessions() -> None:
+    with RunningDemo(command=SHORT_STORY) as running:
+        running.wait_for("Ctrl-C")
+        running.wait_for("session 1: a car is plugged in")
+        running.wait_for("OCPP  → CSMS   StartTransaction")
+        running.wait_for("it charges with|OCPP  → CSMS   StatusNotification .*Charging")
+
+
 def test_the_lines_to_copy_can_be_used() -> None:
-    with RunningDemo() as running:
+    with RunningDemo(command=SHORT_STORY) as running:
         running.wait_for("The daemon's log:")
         arguments = shlex.split(running.wait_for(r"\n(.* call .*)\n")[1])
 
@@ -204,7 +219,7 @@ def test_when_nobody_reads_any_longer_it_ends_and_leaves_nothing() -> None:
 
 
 def test_a_broker_that_dies_ends_the_demo() -> None:
-    with RunningDemo() as running:
+    with RunningDemo(command=SHORT_STORY) as running:
         running.wait_for("Ctrl-C")
         (broker,) = running.children("mosquitto.conf")
         with nothing_left(running):
@@ -218,7 +233,7 @@ def test_a_broker_that_dies_ends_the_demo() -> None:
 
 
 def test_a_daemon_that_dies_is_started_again() -> None:
-    with RunningDemo() as running:
+    with RunningDemo(command=SHORT_STORY) as running:
         running.wait_for("The daemon's log:")
         (daemon,) = running.children("ocpp16_bridge")
         os.kill(daemon, signal.SIGKILL)
@@ -267,6 +282,25 @@ def test_a_step_that_fails_is_named_and_exit_status_1(
     assert text in streams.err
     assert our_children() == []
     assert "\n2. It goes wrong.\n" in streams.out
+
+
+async def _leave_at_once(stage: Stage) -> None:
+    """A session in which nobody charges."""
+    await stage.evse.plug()
+    await stage.csms_is_told(ChargePointStatus.preparing)
+    await stage.evse.unplug()
+    await stage.csms_is_told(ChargePointStatus.available)
+
+
+def test_a_session_that_is_not_whole_is_named_and_exit_status_1(capsys: pytest.CaptureFixture[str]) -> None:
+    books = next(step for step in STORY if "books" in step.title)
+
+    status = demo(exit_after_session=True, steps=(STORY[0], Step("A short visit.", _leave_at_once), books))
+
+    assert status == 1
+    error = capsys.readouterr().err
+    assert "missing: StartTransaction, Charging, MeterValues, SuspendedEV, Charging, StopTransaction" in error
+    assert "there was: Available, Preparing, Available" in error
 
 
 async def _interrupt_soon(_stage: Stage) -> None:

@@ -1,10 +1,14 @@
 """Stop and restart of OCPP, and the link as others see it: contract 2 and 3."""
 
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.conftest import MakeStation
+from tests.features.transactions.site import Site
 from tests.station import Station
 
 
@@ -236,6 +240,151 @@ def test_stop_and_restart_work_again_and_again(quiet: Station) -> None:
         assert quiet.ask("restart") is True
         quiet.register()
         assert quiet.shown("connection")["registration"] == "Accepted"
+
+
+# -- with transactions
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Iterator[Site]:
+    """A transaction with the id 100 runs on connector 1."""
+    with closing(Site(tmp_path / "station")) as site:
+        site.unplug()
+        site.meter(1000)
+        site.connect()
+        site.plug()
+        site.tag()
+        site.connect()
+        site.meter(1100)
+        site.station.published()
+        yield site
+
+
+def replies(site: Site) -> list[Any]:
+    return [reply["data"] for reply in site.station.published("response/stop")]
+
+
+def test_stop_ends_transactions_and_waits_for_their_delivery(site: Site) -> None:
+    """Contract 3; everest-interface 1.1: not so there."""
+    site.station.publish("request/stop", {})
+    assert (site.station.shown("is_connected"), replies(site)) == (True, [])
+
+    site.serve()
+
+    (message,) = site.books.of("StopTransaction")
+    assert (message["reason"], message["transactionId"], message["meterStop"]) == ("Other", 100, 1100)
+    assert (site.station.shown("is_connected"), replies(site)) == (False, [True])
+    assert site.station.shown("connector/1/charging_permitted") is False
+    assert site.transaction() is None
+
+
+def test_stop_waits_five_seconds_and_the_rest_comes_after_the_restart(site: Site) -> None:
+    """Contract 3."""
+    site.station.publish("request/stop", {})
+    site.look()
+    site.station.advance(4.5)
+    assert replies(site) == []
+    site.station.advance(0.5)
+    assert replies(site) == [True]
+
+    site.station.ask("restart")
+    site.connect()
+
+    assert [(m["reason"], m["transactionId"]) for m in site.books.of("StopTransaction")] == [("Other", 100)]
+
+
+def test_stop_without_a_link_does_not_wait(site: Site) -> None:
+    site.disconnect()
+
+    assert site.station.ask("stop") is True
+
+    site.station.ask("restart")
+    site.connect()
+    assert [m["reason"] for m in site.books.of("StopTransaction")] == ["Other"]
+
+
+def test_stop_does_not_wait_for_a_link_that_breaks(site: Site) -> None:
+    site.station.publish("request/stop", {})
+    site.disconnect()
+
+    assert replies(site) == [True]
+
+
+def test_stop_waits_for_no_meter(site: Site) -> None:
+    """One that ended just before waits for its last reading."""
+    site.advance(1)
+    site.tag()
+    assert site.books.of("StopTransaction") == []
+
+    site.station.publish("request/stop", {})
+    site.serve()
+
+    assert [m["reason"] for m in site.books.of("StopTransaction")] == ["Local"]
+    assert replies(site) == [True]
+
+
+def test_what_begins_during_the_stop_ends_too(site: Site) -> None:
+    """Contract 3: nothing is left running that would be told of after the restart."""
+    site.station.publish("request/stop", {})
+    site.tag("OTHER")
+    site.look()
+    site.station.advance(5)
+    assert site.transaction() is None
+    site.station.ask("restart")
+    site.connect()
+
+    assert [m["reason"] for m in site.books.of("StopTransaction")] == ["Other"] * len(site.books.ids)
+
+
+def test_what_happens_while_stopped_is_not_told(site: Site) -> None:
+    """Contract 3."""
+    site.station.publish("request/stop", {})
+    site.serve()
+    told = len(site.books.frames)
+    assert site.station.request("present_id_tag", id_tag="TAG")["error"]["code"] == "stopped"
+    assert site.station.request("stop_transaction", connector_id=1)["error"]["code"] == "stopped"
+    site.unplug()
+    site.plug()
+    site.meter(1200)
+    site.station.advance(1000)
+    assert site.station.shown("connector/1/charging_permitted") is False
+
+    site.station.ask("restart")
+    site.connect()
+
+    assert len(site.books.frames) == told
+    assert site.station.shown("connector/1/status")["status"] == "Preparing"
+
+
+def test_a_transaction_may_begin_after_the_restart(site: Site) -> None:
+    site.station.publish("request/stop", {})
+    site.serve()
+    site.station.ask("restart")
+    site.connect()
+
+    site.tag()
+    site.connect()
+
+    assert site.station.shown("connector/1/charging_permitted") is True
+    assert site.transaction()["transaction_id"] == 101
+
+
+def test_a_tag_that_waits_for_its_cable_waits_no_more(site: Site) -> None:
+    site.tag()
+    site.advance(2)
+    site.serve()
+    site.unplug()
+    site.tag()
+    site.serve()
+    assert site.station.shown("connector/1/status")["status"] == "Preparing"
+
+    site.station.publish("request/stop", {})
+    site.station.ask("restart")
+    site.connect()
+    site.plug()
+    site.serve()
+
+    assert len(site.books.ids) == 1
 
 
 # -- what others see

@@ -1,11 +1,14 @@
 """Reset: obligations 6.2, contract 2 and 4."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.conftest import MakeStation
+from tests.features.transactions.site import Site
 from tests.station import Station
 
 LISTED = '[hardware]\nanswers = ["reset"]\n'
@@ -155,3 +158,133 @@ def test_unknown_type_is_refused(station: Station) -> None:
     registered(station).csms_sends("Reset", type="Gentle")
 
     assert station.sent()[0][:1] + station.ended == [4]
+
+
+# -- with transactions
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Iterator[Site]:
+    """A transaction with the id 100 runs on connector 1."""
+    with closing(Site(tmp_path / "station")) as site:
+        site.unplug()
+        site.meter(1000)
+        site.connect()
+        site.plug()
+        site.tag()
+        site.connect()
+        site.advance(1)
+        site.station.published()
+        yield site
+
+
+@pytest.mark.parametrize(("kind", "reason"), [("Soft", "SoftReset"), ("Hard", "HardReset")])
+def test_transactions_end_first(site: Site, kind: str, reason: str) -> None:
+    """RO-02, RO-03, TX-44; TC_015_CS, TC_016_CS."""
+    assert site.call("Reset", type=kind) == {"status": "Accepted"}
+    assert site.station.ended == []
+    site.meter(1234)
+    site.serve()
+
+    ((message, last),) = [(m, site.books.frames[-1][2]) for m in site.books.of("StopTransaction")]
+    assert (message["reason"], message["transactionId"], message["meterStop"]) == (reason, 100, 1234)
+    assert last == "StopTransaction"
+    assert site.station.ended == [f"Reset {kind} by the CSMS"]
+    topics = [m.topic for m in site.station.published() if "event/" in m.topic]
+    assert topics == ["ocpp16/event/transaction", "ocpp16/event/reset"]
+
+
+def test_the_last_meter_reading_is_waited_for(site: Site) -> None:
+    """Contract 4: also by a transaction that ended just before."""
+    site.tag()
+    site.advance(1)
+    site.call("Reset", type="Soft")
+    assert site.books.of("StopTransaction") == []
+
+    site.advance(1)
+    site.serve()
+
+    (message,) = site.books.of("StopTransaction")
+    assert message["reason"] == "Local"
+    assert len(site.station.ended) == 1
+
+
+def test_what_is_not_answered_in_time_comes_after_the_boot(site: Site) -> None:
+    """RO-02, TX-45: at most call_timeout is waited."""
+    site.answers = lambda frame: frame[2] != "StopTransaction" and site.accept(frame)
+    site.call("Reset", type="Hard")
+    site.advance(2)
+    site.serve()
+    site.advance(27)
+    assert site.station.ended == []
+    site.advance(1)
+    assert len(site.station.ended) == 1
+
+    site.answers = site.accept
+    site.kill(reboot=True)
+    site.connect()
+
+    (message,) = site.books.of("StopTransaction")
+    assert (message["reason"], message["transactionId"]) == ("HardReset", 100)
+
+
+def test_a_link_that_breaks_meanwhile_is_not_waited_for(site: Site) -> None:
+    """TX-45."""
+    site.call("Reset", type="Soft")
+    site.disconnect()
+    assert len(site.station.ended) == 1
+
+    site.kill()
+    site.connect()
+
+    assert [m["reason"] for m in site.books.of("StopTransaction")] == ["SoftReset"]
+
+
+def test_a_refused_stop_does_not_hold_up_the_reset_for_long(site: Site) -> None:
+    site.answers = lambda frame: site.refuse(frame) if frame[2] == "StopTransaction" else site.accept(frame)
+    site.call("Reset", type="Soft")
+    site.advance(2)
+    site.serve()
+
+    site.advance(28)
+
+    assert len(site.station.ended) == 1
+
+
+def test_what_begins_meanwhile_ends_too(site: Site) -> None:
+    site.answers = lambda frame: frame[2] != "StopTransaction" and site.accept(frame)
+    site.call("Reset", type="Soft")
+    site.meter(1100)
+    site.serve()
+    site.unplug()
+    site.plug()
+    site.tag("OTHER")
+    site.station.advance(30)
+    site.answers = site.accept
+    site.kill()
+
+    site.connect()
+
+    assert [m["reason"] for m in site.books.of("StopTransaction")] == ["SoftReset"] * len(site.books.ids)
+    assert site.transaction() is None
+
+
+def test_two_resets_end_transactions_once(site: Site) -> None:
+    assert site.call("Reset", type="Soft") == {"status": "Accepted"}
+    assert site.call("Reset", type="Hard") == {"status": "Accepted"}
+    site.advance(2)
+    site.serve()
+
+    assert [m["reason"] for m in site.books.of("StopTransaction")] == ["SoftReset"]
+    assert site.station.ended == ["Reset Soft by the CSMS"]
+
+
+def test_transactions_go_on_where_the_hardware_objects(make_station: MakeStation) -> None:
+    station = make_station(LISTED + '[transactions]\nfree_vend_id_tag = "FREE"\n')
+    registered(station)
+    station.publish("hardware/connector/1/state", {"plugged": True})
+    station.csms_sends("Reset", type="Soft")
+
+    answer(station, asked(station), status="ok", data="Rejected")
+
+    assert station.shown("connector/1/transaction")["id_tag"] == "FREE"

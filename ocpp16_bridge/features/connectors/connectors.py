@@ -2,9 +2,8 @@
 
 import logging
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import datetime
 
 from ocpp.v16 import call
 from ocpp.v16.enums import AvailabilityType, ChargePointErrorCode, ChargePointStatus
@@ -13,7 +12,7 @@ from ocpp16_bridge.clock import Timer
 from ocpp16_bridge.configuration_keys import Access, BooleanKey, IntegerKey, ListKey
 from ocpp16_bridge.csms.call_queue import Outcome
 from ocpp16_bridge.feature import Context, Feature
-from ocpp16_bridge.features.connectors.facts import ConnectorState, HardwareError, HardwareErrors
+from ocpp16_bridge.features.connectors.facts import ConnectorState, HardwareError, HardwareErrors, PresentErrors
 from ocpp16_bridge.features.connectors.reports import Report, StatusReports
 from ocpp16_bridge.features.connectors.status import Facts, status
 from ocpp16_bridge.features.delivery import Delivery
@@ -47,7 +46,7 @@ class Connector:
     settings: ConnectorSettings
     state: ConnectorState = field(default_factory=ConnectorState)
     is_known: bool = False  # the hardware has published a state since the start
-    errors: dict[str, tuple[HardwareError, ...]] = field(default_factory=dict)  # by source, oldest source first
+    errors: PresentErrors = field(default_factory=PresentErrors)
     plugged_at: float = 0.0  # monotonic; of several plugged ones the last counts
     # What the features above say; see `Connectors.update`.
     transaction: ChargePointStatus | None = None
@@ -55,15 +54,11 @@ class Connector:
     claimed: bool = False
     reserved: bool = False
     held: bool = False  # nothing may start here for a while: firmware is about to be installed
-    info: str | None = None  # goes into StatusNotification where there is no error
+    info: str | None = None  # goes into StatusNotification while it is busy and there is no error
 
     @property
     def is_faulted(self) -> bool:
-        return any(error.faulted for error in self.all_errors())
-
-    def all_errors(self) -> Iterator[HardwareError]:
-        for errors in self.errors.values():
-            yield from errors
+        return self.errors.are_faulted
 
     @property
     def is_busy(self) -> bool:
@@ -99,9 +94,10 @@ class Connectors(Feature):
         self._scheduled = context.store.collection("scheduled_availability", AvailabilityType)
         self._reports = StatusReports(context, lambda: self.minimum_status_duration)
         self._former_status: dict[int, ChargePointStatus] = {}
-        self._former_errors: dict[int, tuple[HardwareError, ...]] = {}
-        self._waiting: Timer | None = None
-        self.facts_are_in = False
+        self._reported_errors: dict[int, set[tuple[str, str | None]]] = {}  # their keys, by connector
+        self._offline_sources: set[str] = set()
+        self._withheld: dict[tuple[str, int], list[HardwareError]] = {}  # said by a source that is offline
+        self._waiting: Timer | None = None  # for the first facts; None once they are in
         # The features above hear of facts, in this order: the state of a connector, its faults, its availability.
         self.on_state: list[Callable[[Connector, ConnectorState], None]] = []
         self.on_fault: list[Callable[[Connector], None]] = []
@@ -130,7 +126,8 @@ class Connectors(Feature):
         """The retained topics do not wait for the hardware; the StatusNotifications do, for a while."""
         for connector in (self.charge_point, *self.all):
             self._show_availability(connector)
-            self.update(connector)
+            # Not `update`: whether a scheduled change may be carried out is known when open transactions are.
+            self._report_later(connector)
         limit = self.context.settings.hardware.start_timeout
         self._waiting = self.context.timers.after(limit, "first states of the hardware", self._facts_complete)
 
@@ -150,11 +147,12 @@ class Connectors(Feature):
         connector.is_known = True
         if state.plugged and not former.plugged:
             connector.plugged_at = self.context.clock.monotonic()
+            connector.info = None
         for listener in self.on_state:
             listener(connector, former)
         self.update(connector)
-        if not self.facts_are_in and all(other.is_known for other in self.all):
-            self._facts_complete()
+        if self._waiting is not None and all(other.is_known for other in self.all):
+            self.context.turns.call(self._facts_complete)  # behind the report of this state: each is told once
 
     @on_hardware("connector/+/errors")
     def errors(self, errors: HardwareErrors, level: str) -> None:
@@ -163,23 +161,39 @@ class Connectors(Feature):
     @on_hardware("connector/+/errors/+")
     def errors_of_source(self, errors: HardwareErrors, level: str, source: str) -> None:
         """Several programs each say what they know; what counts is the union."""
-        self._set_errors(self.addressed(level), source, tuple(errors))
+        connector = self.addressed(level)
+        if source in self._offline_sources:
+            self._withheld[source, connector.id] = errors
+        else:
+            self._set_errors(connector, source, errors)
 
     @on_hardware("state")
     def hardware_state(self, state: str) -> None:
         offline = _is_offline(state)
         for connector in self.all:
-            self._set_errors(connector, "/", (_HARDWARE_OFFLINE,) if offline else ())
+            self._set_errors(connector, "/", [_HARDWARE_OFFLINE] if offline else [])
 
     @on_hardware("state/+")
     def source_state(self, state: str, source: str) -> None:
-        """What a program that is gone said is no longer known."""
-        if not _is_offline(state):
+        """What a program that is gone said is no longer known.
+
+        What it says while it is offline waits until it is online: a broker hands out retained facts in any order.
+        """
+        if _is_offline(state):
+            self._drop_source(source)
             return
-        logger.warning("hardware/state/%s is offline: its errors and readings are dropped", source)
+        self._offline_sources.discard(source)
         for connector in (self.charge_point, *self.all):
-            if source in connector.errors:
-                self._set_errors(connector, source, ())
+            if (source, connector.id) in self._withheld:
+                self._set_errors(connector, source, self._withheld.pop((source, connector.id)))
+
+    def _drop_source(self, source: str) -> None:
+        if source not in self._offline_sources:
+            logger.warning("hardware/state/%s is offline: its errors and readings are dropped", source)
+        self._offline_sources.add(source)
+        for connector in (self.charge_point, *self.all):
+            self._withheld.pop((source, connector.id), None)
+            self._set_errors(connector, source, [])
         for listener in self.on_source_offline:
             listener(source)
 
@@ -191,13 +205,11 @@ class Connectors(Feature):
 
     def set_error(self, connector: Connector, source: str, error: HardwareError | None) -> None:
         """An error that the daemon itself finds; None: it is gone."""
-        self._set_errors(connector, "/" + source, () if error is None else (error,))
+        self._set_errors(connector, "/" + source, [] if error is None else [error])
 
-    def _set_errors(self, connector: Connector, source: str, errors: tuple[HardwareError, ...]) -> None:
+    def _set_errors(self, connector: Connector, source: str, errors: list[HardwareError]) -> None:
         was_faulted = connector.is_faulted
-        connector.errors.pop(source, None)
-        if errors:
-            connector.errors[source] = errors  # the newest source last
+        connector.errors.set(source, errors)
         if connector.is_faulted != was_faulted:
             for listener in self.on_fault:
                 listener(connector)
@@ -207,8 +219,6 @@ class Connectors(Feature):
         if self._waiting is not None:
             self._waiting.cancel()
             self._waiting = None
-        if not self.facts_are_in:
-            self.facts_are_in = True
             self._reports.begin()
             self._delivery.release()  # StatusNotifications come before what waited (TX-40)
 
@@ -265,7 +275,7 @@ class Connectors(Feature):
                 finishing=connector.finishing,
                 claimed=connector.claimed,
                 reserved=connector.reserved,
-                plugged=connector.state.has_cable or connector.state.plugged,
+                plugged=connector.state.has_cable,
             )
         )
 
@@ -276,31 +286,33 @@ class Connectors(Feature):
             self._scheduled.delete(str(connector.id))
             self._apply(connector, waiting)  # which comes back here
             return
-        present = self.status(connector)
-        errors = tuple(connector.all_errors())
-        former = self._former_errors.get(connector.id, ())
-        self._former_errors[connector.id] = errors
-        now = self.context.clock.now()
-        for error in errors:
-            if error.key not in {known.key for known in former} and error != self._foremost(errors, present):
-                self._reports.update(connector.id, self._report(connector, present, error, now))
-        self._reports.update(connector.id, self._report(connector, present, self._foremost(errors, present), now))
-        if connector.id and self._former_status.get(connector.id) != present:
-            self._former_status[connector.id] = present
-            for listener in self.on_status:
-                listener(connector)
+        self._report_later(connector)
 
-    def _foremost(self, errors: tuple[HardwareError, ...], present: ChargePointStatus) -> HardwareError | None:
-        """The newest of those that make the connector Faulted, else the newest."""
-        said = [error for error in errors if error.faulted or _may_be_said(error, present)]
-        return next((error for error in reversed(said) if error.faulted), said[-1] if said else None)
+    def _report_later(self, connector: Connector) -> None:
+        """What a turn passes through on its way is nobody's status: what it comes to is."""
+        self.context.turns.call(lambda: self._report_now(connector))
 
-    def _report(
-        self, connector: Connector, present: ChargePointStatus, error: HardwareError | None, now: datetime
-    ) -> Report:
-        if error is None:
-            return Report(present, ChargePointErrorCode.no_error, now, connector.info)
-        return Report(present, error.error_code, now, error.info, error.vendor_id, error.vendor_error_code)
+    def _report_now(self, connector: Connector) -> None:
+        with self.context.turns.turn():
+            present = self.status(connector)
+            if connector.id and self._former_status.get(connector.id) != present:
+                self._former_status[connector.id] = present
+                for listener in self.on_status:
+                    listener(connector)
+            self._report(connector, self.status(connector))  # which the listeners may have changed
+
+    def _report(self, connector: Connector, present: ChargePointStatus) -> None:
+        known = self._reported_errors.get(connector.id, set())
+        self._reported_errors[connector.id] = {error.key for error in connector.errors}
+        said = [error for error in connector.errors if error.faulted or _may_be_said(error, present)]
+        if not said:
+            info = connector.info if connector.is_busy else None
+            self._reports.update(connector.id, Report(present, info=info))
+            return
+        # The newest of those that make the connector Faulted, else the newest; another one only when it is new.
+        foremost = next((error for error in reversed(said) if error.faulted), said[-1])
+        others = [error for error in said if error is not foremost and error.key not in known]
+        self._reports.update(connector.id, _with(present, foremost), [_with(present, error) for error in others])
 
     @on_trigger("StatusNotification")
     def trigger_status_notification(self, connector_id: int | None) -> bool:
@@ -321,6 +333,10 @@ def _is_offline(state: str) -> bool:
     if state not in ("online", "offline"):
         raise ValueError(f"expected online or offline, got {state[:20]!r}")
     return state == "offline"
+
+
+def _with(present: ChargePointStatus, error: HardwareError) -> Report:
+    return Report(present, error.error_code, error.info, error.vendor_id, error.vendor_error_code)
 
 
 def _may_be_said(error: HardwareError, present: ChargePointStatus) -> bool:

@@ -1,10 +1,11 @@
 """What is kept of a transaction, from its start until the CSMS has all of it."""
 
 from dataclasses import dataclass
+from typing import Any
+
+from ocpp.v16.enums import ChargePointStatus
 
 from ocpp16_bridge.features.metering.readings import Register
-
-GIVEN_UP = -1  # the transaction id where StartTransaction never got through (TX-27)
 
 
 @dataclass(frozen=True)
@@ -38,9 +39,19 @@ class Transaction:
     is_stopped: bool = False  # StopTransaction is queued
 
     @property
-    def energy_wh(self) -> int:
-        return self.register.wh - self.meter_start
-
-    @property
     def is_running(self) -> bool:
         return self.end is None
+
+    def shown(self, charging_state: ChargePointStatus, register: Register) -> dict[str, Any]:
+        """As the topic `transaction` shows it."""
+        members = {
+            "session_id": self.session_id,
+            "transaction_id": self.transaction_id,
+            "id_tag": self.id_tag,
+            "meter_start": self.meter_start,
+            "started_at": self.started_at,
+            "charging_state": charging_state,
+            "energy_wh": register.wh - self.meter_start,
+        }
+        optional = {"parent_id_tag": self.parent_id_tag, "reservation_id": self.reservation_id}
+        return members | {name: value for name, value in optional.items() if value is not None}

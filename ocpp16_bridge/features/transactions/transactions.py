@@ -1,49 +1,35 @@
 """Transactions: their start, their course, their end (OCPP 1.6, 4.8 and 4.10; obligations 5)."""
 
-import asyncio
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 from ocpp.v16 import call
 from ocpp.v16.enums import ChargePointErrorCode, ChargePointStatus, Reason
 
-from ocpp16_bridge.clock import Timer
 from ocpp16_bridge.configuration_keys import BooleanKey, IntegerKey
 from ocpp16_bridge.csms.call_queue import Answered, Outcome
 from ocpp16_bridge.feature import Context, Feature
 from ocpp16_bridge.features.authorization import Authorization, IdTagInfo
+from ocpp16_bridge.features.clock_synchronisation import Correction
 from ocpp16_bridge.features.connectors.connectors import Connector, Connectors
 from ocpp16_bridge.features.connectors.facts import ConnectorState, HardwareError
-from ocpp16_bridge.features.delivery import TRANSACTION_QUEUE, Delivery
+from ocpp16_bridge.features.delivery import Delivery
 from ocpp16_bridge.features.metering.metering import Metering
 from ocpp16_bridge.features.metering.readings import Register
-from ocpp16_bridge.features.transactions.record import GIVEN_UP, End, Transaction
+from ocpp16_bridge.features.transactions.outlet import Outlet
+from ocpp16_bridge.features.transactions.record import End, Transaction
+from ocpp16_bridge.features.transactions.recovery import Recovery
+from ocpp16_bridge.features.transactions.reports import Reports
 from ocpp16_bridge.handlers import on_result
 from ocpp16_bridge.timestamps import format_time, parse_time
 
 logger = logging.getLogger(__name__)
 
 EV_SIDE_DISCONNECTED = "EV side disconnected"  # StatusNotification.info (ST-12)
-SHOW_EVERY = 1.0  # s: the topic follows the meter at most this often
-
-
-@dataclass
-class Outlet:
-    """What a connector does for its transaction at this moment; nothing of it outlives the process."""
-
-    connector: Connector
-    session_id: str | None = None
-    in_grace: bool = False  # not ready is taken for not ready yet
-    has_charged: bool = False  # both were ready once
-    grace: Timer | None = None
-    stop_wait: Timer | None = None  # for a last meter reading
-    show: Timer | None = None
-    is_permitted: bool = False
-    wants_lock: bool = False
-    keeps_lock_for: Transaction | None = None  # a finished one whose cable only its own user frees
-    is_undecided: bool = False  # a transaction of a former process, until the hardware says what is there
+_ACCEPTED_BY = "accepted_by"
 
 
 class Transactions(Feature):
@@ -63,10 +49,16 @@ class Transactions(Feature):
         self._connectors = connectors
         self._authorization = authorization
         self._metering = metering
-        self._delivery = delivery
         self._records = context.store.collection("transaction", Transaction)
-        self._delivered: asyncio.Future[object] | None = None  # what `until_delivered` waits for
-        self._outlets = {connector.id: Outlet(connector) for connector in connectors.all}
+        self._accepted_by = context.store.collection("accepted_by", str)
+        self._outlets = {one.id: Outlet(context, one, metering, self.refresh) for one in connectors.all}
+        self._reports = Reports(context, self._records, metering)
+        self._recovery = Recovery(
+            context, self._outlets, self._go_on, self._close, lambda: self.stop_transaction_on_ev_side_disconnect
+        )
+        # What the machine's clock said at a monotonic moment, while the CSMS has not told its time in this boot.
+        clock = context.clock
+        self._unconfirmed = None if clock.is_confirmed else (clock.now(), clock.monotonic())
         # Smart charging says whether a limit forbids charging, and hears of beginnings and ends.
         self.is_limited: Callable[[Connector], bool] = lambda _connector: False
         self.on_begin: list[Callable[[Connector, Transaction], None]] = []
@@ -75,9 +67,15 @@ class Transactions(Feature):
         connectors.on_fault.append(self.refresh)
         metering.on_reading.append(self._read)
         metering.on_persist.append(self._persist_registers)
-        context.csms.endpoint.on_disconnected.append(self._link_lost)
+        context.csms.on_accepted.append(self._accepted)
+        context.csms.on_registration.append(self._put_times_right)
         delivery.on_given_up.append(self._given_up)
-        delivery.fill_in = self._with_transaction_id
+
+    def start(self) -> None:
+        for record in [record for _, record in self._records.items() if not record.is_stopped]:
+            self._recovery.take_up(record)
+        self.refresh_all()
+        self._recovery.watch()
 
     # -- what there is
 
@@ -87,6 +85,7 @@ class Transactions(Feature):
         return record if record is not None and record.is_running else None
 
     def _present(self, outlet: Outlet) -> Transaction | None:
+        """The transaction here whose StopTransaction is not queued yet."""
         return None if outlet.session_id is None else self._records.get(outlet.session_id)
 
     def find(self, transaction_id: int) -> tuple[Connector, Transaction] | None:
@@ -99,7 +98,31 @@ class Transactions(Feature):
 
     def is_free(self, connector: Connector) -> bool:
         """Whether a new transaction may begin here."""
-        return self._connectors.is_usable(connector) and self.running(connector) is None
+        return self._is_known_to_csms() and self._connectors.is_usable(connector) and self.running(connector) is None
+
+    def _is_known_to_csms(self) -> bool:
+        """Who was never accepted by this CSMS would charge for nobody (BT-20)."""
+        return self._accepted_by.get(_ACCEPTED_BY) == self._csms_and_identity()
+
+    def _csms_and_identity(self) -> str:
+        settings = self.context.settings
+        return f"{settings.csms.public_url} {settings.charge_point.id}"
+
+    def _accepted(self) -> None:
+        self._accepted_by.put(_ACCEPTED_BY, self._csms_and_identity())
+
+    def _put_times_right(self) -> None:
+        """What was stamped before the CSMS told its time; what is queued is put right when it is sent (BT-22)."""
+        clock = self.context.clock
+        if self._unconfirmed is not None and clock.is_confirmed:
+            said, monotonic = self._unconfirmed
+            self._unconfirmed = None
+            would_say = said + timedelta(seconds=clock.monotonic() - monotonic)
+            correction = Correction.of(would_say, clock.monotonic(), clock.at_monotonic(0.0))
+            for session_id, record in list(self._records.items()):
+                self._records.put(session_id, _corrected(record, correction))
+                self._reports.put_samples_right(session_id, correction)
+            self.refresh_all()
 
     # -- start
 
@@ -111,46 +134,34 @@ class Transactions(Feature):
         self._finish_former(outlet)
         now = format_time(self.context.clock.now())
         register = self._first_register(connector)
+        wh = 0 if register is None else register.wh
         record = Transaction(
             session_id=self.context.new_id(),
             connector_id=connector.id,
             id_tag=id_tag,
             parent_id_tag=info.parent_id_tag,
-            meter_start=0 if register is None else register.wh,
+            meter_start=wh,
             started_at=now,
             boot_id=self.context.boot_id,
-            register=Register(0 if register is None else register.wh, now),
+            register=Register(wh, now),
             counts_from=None if register is None else 0,
             reservation_id=reservation_id,
         )
         self._records.put(record.session_id, record)
-        outlet.session_id = record.session_id
-        outlet.has_charged = False
+        outlet.occupy(record.session_id)
         self._metering.begin(connector, record.session_id, record.counts_from or 0)
-        self.context.csms.send_durable(
-            TRANSACTION_QUEUE,
-            call.StartTransaction(
-                connector_id=connector.id,
-                id_tag=id_tag,
-                meter_start=record.meter_start,
-                timestamp=now,
-                reservation_id=reservation_id,
-            ),
-            about=record.session_id,
-        )
+        self._reports.start(record)
         connector.finishing = connector.claimed = False
         connector.info = None
         for listener in self.on_begin:
             listener(connector, record)
         self.refresh(connector)
-        self.event("started", connector, record)
+        self._tell("started", record)
         return record
 
     def _finish_former(self, outlet: Outlet) -> None:
         """StopTransaction of one that waits for its last meter reading precedes the next StartTransaction."""
-        former = self._present(outlet)
-        if former is not None and not former.is_stopped:
-            self._stop(outlet, former)
+        self._stop_waiting(outlet)
         outlet.keeps_lock_for = None
 
     def _first_register(self, connector: Connector) -> Register | None:
@@ -164,11 +175,9 @@ class Transactions(Feature):
 
     @on_result
     def on_start_transaction(self, _request: call.StartTransaction, outcome: Outcome, session_id: str) -> None:
+        """Without an answer there is no id: later messages say so (TX-27)."""
         record = self._records.get(session_id)
-        if record is None:
-            return
-        if not isinstance(outcome, Answered):
-            self._records.put(session_id, replace(record, transaction_id=GIVEN_UP))
+        if record is None or not isinstance(outcome, Answered):
             return
         info = IdTagInfo.read(outcome.payload["idTagInfo"])
         record = replace(
@@ -177,36 +186,36 @@ class Transactions(Feature):
             parent_id_tag=info.parent_id_tag or record.parent_id_tag,
         )
         self._records.put(session_id, record)
-        connector = self._connectors[record.connector_id]
-        if not self._authorization.learn(record.id_tag, info):
-            self._report_list_conflict()
-        if record.is_running:
+        self._learn(record.id_tag, info)
+        outlet = self._outlets.get(record.connector_id)
+        if outlet is not None and record.is_running:
             if not info.at(self.context.clock.now()).is_accepted:
-                self._invalidate(connector, record, info)
-            self.refresh(connector)
+                self._invalidate(outlet, record, info)
+            self.refresh(outlet.connector)
 
-    def _report_list_conflict(self) -> None:
-        """AU-10."""
-        error = HardwareError(error_code=ChargePointErrorCode.local_list_conflict, faulted=False)
-        self._connectors.set_error(self._connectors.charge_point, "local_auth_list", error)
+    def _learn(self, id_tag: str, info: IdTagInfo) -> None:
+        if not self._authorization.learn(id_tag, info):  # AU-10
+            error = HardwareError(error_code=ChargePointErrorCode.local_list_conflict, faulted=False)
+            self._connectors.set_error(self._connectors.charge_point, "local_auth_list", error)
 
     # -- an id tag that the CSMS does not accept afterwards (4.5)
 
-    def _invalidate(self, connector: Connector, record: Transaction, info: IdTagInfo) -> None:
-        logger.warning("connector %s: the CSMS answers StartTransaction with %s", connector.id, info.status)
+    def _invalidate(self, outlet: Outlet, record: Transaction, info: IdTagInfo) -> None:
+        logger.warning("connector %s: the CSMS answers StartTransaction with %s", record.connector_id, info.status)
         record = replace(record, is_invalid=True)
         if self.max_energy_on_invalid_id:
-            record = replace(record, energy_until=self._register(record).wh + self.max_energy_on_invalid_id)
+            record = replace(record, energy_until=outlet.register(record).wh + self.max_energy_on_invalid_id)
         self._records.put(record.session_id, record)
         if record.energy_until is None:
-            self._cut_off(connector, record)
+            self._cut_off(outlet, record)
 
-    def _cut_off(self, connector: Connector, record: Transaction) -> None:
+    def _cut_off(self, outlet: Outlet, record: Transaction) -> None:
         if self.stop_transaction_on_invalid_id:
-            self._outlets[connector.id].keeps_lock_for = record
-            self.end(connector, Reason.de_authorized)
+            outlet.keeps_lock_for = record
+            self.end(outlet.connector, Reason.de_authorized)
         else:
             self._records.put(record.session_id, replace(record, is_cut_off=True))
+            self.refresh(outlet.connector)
 
     # -- end
 
@@ -215,69 +224,51 @@ class Transactions(Feature):
         outlet = self._outlets[connector.id]
         record = self.running(connector)
         assert record is not None  # noqa: S101 - the caller has it
-        now = self.context.clock.now()
-        record = replace(record, end=End(reason, format_time(now), id_tag))
+        if outlet.is_undecided:
+            self._recovery.go_on(outlet, record)
+            record = self.running(connector) or record
+        end = End(reason, format_time(self.context.clock.now()), id_tag)
+        record = replace(record, end=end, register=outlet.register(record))
         self._records.put(record.session_id, record)
         connector.finishing = connector.state.has_cable
         wait = self.context.settings.transactions.stop_meter_wait
-        if wait and not self._is_read_since_end(connector, record):
+        if wait and not self._is_read_since(connector, end):
             outlet.stop_wait = self.context.timers.after(wait, "last meter reading", lambda: self._stop_waiting(outlet))
             self.refresh(connector)
         else:
             self._stop(outlet, record)
 
-    def _is_read_since_end(self, connector: Connector, record: Transaction) -> bool:
+    def _is_read_since(self, connector: Connector, end: End) -> bool:
         read_at = self._metering.read_at(connector)
-        return read_at is not None and record.end is not None and read_at >= parse_time(record.end.at)
+        return read_at is not None and read_at >= parse_time(end.at)
 
     def _stop_waiting(self, outlet: Outlet) -> None:
         record = self._present(outlet)
-        if record is not None and not record.is_stopped:
+        if record is not None and not record.is_running:
             self._stop(outlet, record)
 
     def _stop(self, outlet: Outlet, record: Transaction) -> None:
-        """Queue StopTransaction with the last register; the transaction is over."""
+        """The meter has been read, or nobody waits for it any more."""
         if outlet.stop_wait is not None:
             outlet.stop_wait.cancel()
             outlet.stop_wait = None
-        connector = outlet.connector
-        record = replace(record, register=self._register(record), is_stopped=True)
-        self._metering.end(connector)
-        self._send_stop(record)
-        for listener in self.on_end:
-            listener(connector, record)
-        self.refresh(connector)
-        self._tell_of_end(connector, record)
-        outlet.session_id = None
-        self.refresh(connector)
+        self._metering.end(outlet.connector)
+        self._close(replace(record, register=outlet.register(record)))
 
-    def _send_stop(self, record: Transaction) -> None:
-        assert record.end is not None  # noqa: S101 - see above
-        self._records.put(record.session_id, record)
-        self.context.csms.send_durable(
-            TRANSACTION_QUEUE,
-            call.StopTransaction(
-                transaction_id=GIVEN_UP,  # filled in when it is sent (TX-28)
-                meter_stop=record.register.wh,
-                timestamp=record.end.at,
-                reason=record.end.reason,
-                id_tag=record.end.id_tag,
-                transaction_data=self._metering.transaction_data(record.session_id),
-            ),
-            about=record.session_id,
-        )
-        self._metering.forget(record.session_id)
-
-    def _tell_of_end(self, connector: Connector, record: Transaction) -> None:
+    def _close(self, record: Transaction) -> None:
+        """Queue StopTransaction with the last register; the transaction is over."""
+        record = replace(record, is_stopped=True)
         assert record.end is not None  # noqa: S101 - it is over
-        self.event(
-            "ended",
-            connector,
-            record,
-            reason=record.end.reason,
-            meter_stop=record.register.wh,
-            ended_at=record.end.at,
-        )
+        self._records.put(record.session_id, record)
+        self._reports.stop(record)
+        details = {"reason": record.end.reason, "meter_stop": record.register.wh, "ended_at": record.end.at}
+        self._tell("ended", record, **details)
+        outlet = self._outlets.get(record.connector_id)
+        if outlet is not None:
+            outlet.vacate()
+            self.refresh(outlet.connector)  # before others get its share of the energy
+            for listener in self.on_end:
+                listener(outlet.connector, record)
 
     def end_all(self, reason: str, *, at_once: bool = False) -> None:
         """End every running transaction, ``at_once`` without waiting for a last meter reading."""
@@ -287,83 +278,55 @@ class Transactions(Feature):
             if at_once:
                 self._stop_waiting(outlet)
 
-    def refresh_all(self) -> None:
-        """Follow what concerns every connector."""
-        for connector in self._connectors.all:
-            self.refresh(connector)
-
     async def until_delivered(self, limit: float) -> None:
         """Wait until the CSMS has all transactions that ended; at most ``limit`` s, and not without a link."""
-        if self.context.csms.accepted and self._is_anything_undelivered():
-            delivered = self._delivered = self.context.conversations.future()
-            timer = self.context.timers.after(limit, "delivery of transactions", self._settle_delivered)
-            await delivered
-            timer.cancel()
-
-    def _is_anything_undelivered(self) -> bool:
-        return any(not record.is_running for _, record in self._records.items())
-
-    def _settle_delivered(self) -> None:
-        if self._delivered is not None and not self._delivered.done():
-            self._delivered.set_result(None)
-        self._delivered = None
-
-    def _link_lost(self, _reason: str) -> None:
-        self._settle_delivered()
+        await self._reports.until_delivered(limit)
 
     @on_result
     def on_stop_transaction(self, request: call.StopTransaction, outcome: Outcome, session_id: str) -> None:
+        """Answered or given up, it is done with (TX-15)."""
         record = self._records.get(session_id)
-        info = outcome.payload.get("idTagInfo") if isinstance(outcome, Answered) else None
         if record is not None:
+            info = outcome.payload.get("idTagInfo") if isinstance(outcome, Answered) else None
             if info is not None:
-                self._authorization.learn(request.id_tag or record.id_tag, IdTagInfo.read(info))
+                self._learn(request.id_tag or record.id_tag, IdTagInfo.read(info))
             self._records.delete(session_id)
-        if not self._is_anything_undelivered():
-            self._settle_delivered()
+        self._reports.stop_ended()
 
     def _given_up(self, session_id: str, frame: list[Any]) -> None:
         record = self._records.get(session_id)
         if record is not None:
-            self.event("given_up", self._connectors[record.connector_id], record, frame=frame)
-
-    def _with_transaction_id(self, action: str, payload: dict[str, Any], session_id: str) -> dict[str, Any]:
-        """The payload as it goes out: the id is put in when it is sent (TX-28), -1 where there is none (TX-27)."""
-        if not session_id or action == "StartTransaction":
-            return payload
-        record = self._records.get(session_id)
-        known = None if record is None else record.transaction_id
-        return {**payload, "transactionId": GIVEN_UP if known is None else known}
+            self._tell("given_up", record, frame=frame)
 
     # -- its course
 
     def _state_changed(self, connector: Connector, former: ConnectorState) -> None:
         outlet = self._outlets[connector.id]
         state = connector.state
-        if outlet.is_undecided:
-            self._decide(outlet)
-        elif self.running(connector) is not None:
-            self._follow_plug(connector, former)
-        if not state.has_cable and not state.plugged:
-            connector.finishing = False
-            outlet.keeps_lock_for = None
+        record = self.running(connector)
+        if record is not None and outlet.is_undecided:
+            self._recovery.decide(outlet, record)
+        elif record is not None:
+            self._follow_plug(outlet, record, former)
         elif state.plugged and not former.plugged:
             connector.finishing = False  # plugged anew: the user begins again (F2)
+        if not state.has_cable:
+            connector.finishing = False
+            outlet.keeps_lock_for = None
         self.refresh(connector)
 
-    def _follow_plug(self, connector: Connector, former: ConnectorState) -> None:
-        """The EV is unplugged, at its own end or at ours (TX-11, TX-12, TX-14)."""
+    def _follow_plug(self, outlet: Outlet, record: Transaction, former: ConnectorState) -> None:
+        """The EV is unplugged, at its own end (TX-11, TX-12) or at ours (TX-14)."""
+        connector = outlet.connector
         state = connector.state
-        if state.plugged:
-            connector.info = None
-        elif former.plugged:
+        is_unplugged = former.plugged and not state.plugged
+        is_pulled = state.cable is False and former.cable is not False
+        if is_unplugged:
             connector.info = EV_SIDE_DISCONNECTED
-            cable_is_gone = state.cable is False
-            if self.stop_transaction_on_ev_side_disconnect or cable_is_gone:
-                record = self.running(connector)
-                if not self._connectors.unlock_connector_on_ev_side_disconnect:
-                    self._outlets[connector.id].keeps_lock_for = record
-                self.end(connector, Reason.ev_disconnected)
+        if is_pulled or (is_unplugged and self.stop_transaction_on_ev_side_disconnect):
+            if not self._connectors.unlock_connector_on_ev_side_disconnect:
+                outlet.keeps_lock_for = record
+            self.end(connector, Reason.ev_disconnected)
 
     def refresh(self, connector: Connector) -> None:
         """Follow facts, limits and commands: what the connector does, and what of it is shown."""
@@ -372,191 +335,58 @@ class Transactions(Feature):
             return
         outlet = self._outlets[connector.id]
         record = self._present(outlet)
-        self._permit(outlet, record)
-        former = connector.transaction
-        connector.transaction = None if record is None or not record.is_running else self._status(outlet, record)
-        self._show_lock(outlet, record)
-        self._show_transaction(outlet, record)
+        was_going_on, former = connector.transaction is not None, outlet.charging_state
+        outlet.follow(record, is_limited=self.is_limited(connector))
         self._connectors.update(connector)
-        goes_on = former is not None and connector.transaction is not None
-        if record is not None and goes_on and _charging_state(former) != _charging_state(connector.transaction):
-            self.event("updated", connector, record)
+        if record is not None and was_going_on and outlet.charging_state != former:
+            self._tell("updated", record)
 
-    def _permit(self, outlet: Outlet, record: Transaction | None) -> None:
-        """Whether the hardware may close its contactor."""
-        connector = outlet.connector
-        permitted = (
-            record is not None
-            and record.is_running
-            and not record.is_cut_off
-            and not connector.is_faulted
-            and not self.context.csms.stopped
-        )
-        topic = f"connector/{connector.id}/charging_permitted"
-        if permitted and not outlet.is_permitted:
-            self._begin_grace(outlet)
-        elif not permitted:
-            self._end_grace(outlet)
-        if outlet.in_grace and connector.state.evse_ready and connector.state.ev_ready:
-            self._end_grace(outlet)
-        outlet.is_permitted = permitted
-        self.context.variables.set(topic, permitted)
-
-    def _begin_grace(self, outlet: Outlet) -> None:
-        """Not ready is not ready yet, for a while: no detour through Suspended… on the way to Charging."""
-        grace = self.context.settings.hardware.start_grace
-        if grace and not outlet.is_undecided:
-            outlet.in_grace = True
-            outlet.grace = self.context.timers.after(grace, "start grace", lambda: self._grace_over(outlet))
-
-    def _grace_over(self, outlet: Outlet) -> None:
-        self._end_grace(outlet)
-        self.refresh(outlet.connector)
-
-    def _end_grace(self, outlet: Outlet) -> None:
-        outlet.in_grace = False
-        if outlet.grace is not None:
-            outlet.grace.cancel()
-            outlet.grace = None
-
-    def _status(self, outlet: Outlet, record: Transaction) -> ChargePointStatus:
-        """Both sides suspend: SuspendedEVSE wins (ST-03)."""
-        state = outlet.connector.state
-        if record.is_cut_off or self.is_limited(outlet.connector):
-            return ChargePointStatus.suspended_evse
-        if outlet.is_undecided or (state.plugged and state.evse_ready and state.ev_ready):
-            outlet.has_charged = True
-            return ChargePointStatus.charging
-        if not state.plugged:
-            return ChargePointStatus.suspended_ev
-        if outlet.in_grace:
-            return ChargePointStatus.charging if outlet.has_charged else ChargePointStatus.preparing
-        return ChargePointStatus.suspended_ev if state.evse_ready else ChargePointStatus.suspended_evse
-
-    # -- the meter
-
-    def _register(self, record: Transaction) -> Register:
-        """The register as it is reported: counted from where this transaction counts, and never falling (TX-04)."""
-        connector = self._connectors[record.connector_id]
-        reading = self._metering.register(connector)
-        if reading is None or record.counts_from is None:
-            return record.register
-        wh = reading.wh - record.counts_from
-        return Register(wh, reading.at) if wh >= record.register.wh else record.register
+    def refresh_all(self) -> None:
+        """Follow what concerns every connector."""
+        for connector in self._connectors.all:
+            self.refresh(connector)
 
     def _read(self, connector: Connector) -> None:
+        """The meter of a connector was read."""
         outlet = self._outlets.get(connector.id)
-        record = None if outlet is None else self._present(outlet)
+        record = None if outlet is None or outlet.is_undecided else self._present(outlet)
         if outlet is None or record is None:
             return
-        if record.counts_from is None and (first := self._metering.register(connector)) is not None:
-            record = replace(record, counts_from=first.wh)
-            self._records.put(record.session_id, record)
-            self._metering.count_from(connector, first.wh)
-        if not record.is_running:
-            if self._is_read_since_end(connector, record):
+        record = self._counted(outlet, record)
+        if record.end is not None:
+            if self._is_read_since(connector, record.end):
                 self._stop(outlet, record)
-            return
-        if record.energy_until is not None and self._register(record).wh >= record.energy_until:
+        elif record.energy_until is not None and outlet.register(record).wh >= record.energy_until:
             record = replace(record, energy_until=None)
             self._records.put(record.session_id, record)
-            self._cut_off(connector, record)
-            self.refresh(connector)
-        elif outlet.show is None:
-            self._show_transaction(outlet, record)
-            outlet.show = self.context.timers.after(SHOW_EVERY, "transaction topic", lambda: self._show_later(outlet))
+            self._cut_off(outlet, record)
+        else:
+            outlet.read(record)
 
-    def _show_later(self, outlet: Outlet) -> None:
-        outlet.show = None
-        self._show_transaction(outlet, self._present(outlet))
+    def _counted(self, outlet: Outlet, record: Transaction) -> Transaction:
+        """A transaction that began without a reading counts from its first one (contract 4)."""
+        first = self._metering.register(outlet.connector)
+        if record.counts_from is not None or first is None:
+            return record
+        record = replace(record, counts_from=first.wh)
+        self._records.put(record.session_id, record)
+        self._metering.count_from(outlet.connector, first.wh)
+        return record
 
     def _persist_registers(self) -> None:
         """At most a minute of energy is lost to a power cut (TX-05)."""
         for outlet in self._outlets.values():
             record = self.running(outlet.connector)
-            if record is not None and not outlet.is_undecided:
-                self._records.put(record.session_id, replace(record, register=self._register(record)))
-
-    # -- after a restart (TX-40 … TX-46)
-
-    def start(self) -> None:
-        for record in [record for _, record in self._records.items() if not record.is_stopped]:
-            outlet = self._outlets.get(record.connector_id)
-            if outlet is None or record.end is not None:
-                # The process ended between the end and its StopTransaction, or the connector is no longer configured.
-                self._stop_as_it_was(record, record.end or self._power_loss(record))
-            else:
-                outlet.session_id = record.session_id
-                outlet.is_undecided = True
-        for connector in self._connectors.all:
-            self.refresh(connector)
-        limit = self.context.settings.hardware.start_timeout
-        self.context.timers.after(limit, "open transactions", self._warn_of_undecided)
-
-    def _warn_of_undecided(self) -> None:
-        for outlet in self._outlets.values():
-            if outlet.is_undecided:
-                logger.warning(
-                    "connector %s: a transaction is open, and the hardware has not said yet whether the EV is there "
-                    "(hardware/connector/%s/state): it stays open",
-                    outlet.connector.id,
-                    outlet.connector.id,
-                )
-
-    def _decide(self, outlet: Outlet) -> None:
-        """Does the transaction of a former process go on? The first state of its connector decides (contract 4)."""
-        record = self._present(outlet)
-        assert record is not None  # noqa: S101 - that is what undecided means
-        outlet.is_undecided = False
-        plugged = outlet.connector.state.plugged
-        same_boot = record.boot_id == self.context.boot_id
-        if same_boot:
-            goes_on = plugged or not self.stop_transaction_on_ev_side_disconnect
-        else:
-            goes_on = plugged and self.context.settings.transactions.on_power_loss == "resume"
-        if goes_on:
-            self._go_on(outlet, replace(record, boot_id=self.context.boot_id))
-        else:
-            outlet.session_id = None
-            outlet.connector.finishing = outlet.connector.state.has_cable
-            ended = self._stop_as_it_was(record, self._power_loss(record))
-            for listener in self.on_end:
-                listener(outlet.connector, ended)
+            if record is not None:
+                self._records.put(record.session_id, replace(record, register=outlet.register(record)))
 
     def _go_on(self, outlet: Outlet, record: Transaction) -> None:
-        logger.info("connector %s: the transaction goes on after a restart", outlet.connector.id)
+        """After a restart, with the same id (TX-43)."""
         self._records.put(record.session_id, record)
         self._metering.begin(outlet.connector, record.session_id, record.counts_from or 0, resumed=True)
-        if record.is_invalid and record.energy_until is None and not record.is_cut_off:
-            self._cut_off(outlet.connector, record)
+        self._counted(outlet, record)
 
-    @staticmethod
-    def _power_loss(record: Transaction) -> End:
-        """The end of a lost transaction is its last known reading, never now (TX-42)."""
-        return End(Reason.power_loss, record.register.at)
-
-    def _stop_as_it_was(self, record: Transaction, end: End) -> Transaction:
-        logger.warning(
-            "connector %s: a transaction did not survive the restart: StopTransaction %s with %s Wh",
-            record.connector_id,
-            end.reason,
-            record.register.wh,
-        )
-        record = replace(record, end=end, is_stopped=True)
-        self._send_stop(record)
-        if record.connector_id in self._connectors:
-            connector = self._connectors[record.connector_id]
-            self._tell_of_end(connector, record)
-        return record
-
-    # -- what others see
-
-    def _show_lock(self, outlet: Outlet, record: Transaction | None) -> None:
-        if outlet.connector.settings.lock:
-            locked = (
-                outlet.wants_lock or outlet.keeps_lock_for is not None or (record is not None and record.is_running)
-            )
-            self.context.variables.set(f"connector/{outlet.connector.id}/lock", locked)
+    # -- the lock of the cable
 
     def want_lock(self, connector: Connector, *, wanted: bool) -> None:
         """Ask the hardware to lock the cable before the transaction begins, or let it go."""
@@ -572,34 +402,24 @@ class Transactions(Feature):
         """The finished transaction whose user alone may take the cable."""
         return self._outlets[connector.id].keeps_lock_for
 
-    def _show_transaction(self, outlet: Outlet, record: Transaction | None) -> None:
-        shown = None if record is None or record.is_stopped else self._shown(outlet.connector, record)
-        self.context.variables.set(f"connector/{outlet.connector.id}/transaction", shown)
+    # -- what others hear
 
-    def _shown(self, connector: Connector, record: Transaction) -> dict[str, Any]:
-        register = record.register if record.is_stopped else self._register(record)
-        members = {
-            "session_id": record.session_id,
-            "transaction_id": record.transaction_id,
-            "id_tag": record.id_tag,
-            "meter_start": record.meter_start,
-            "started_at": record.started_at,
-            "charging_state": _charging_state(connector.transaction),
-            "energy_wh": register.wh - record.meter_start,
-        }
-        optional = {"parent_id_tag": record.parent_id_tag, "reservation_id": record.reservation_id}
-        return members | {name: value for name, value in optional.items() if value is not None}
-
-    def event(self, name: str, connector: Connector, record: Transaction, **details: Any) -> None:
+    def _tell(self, event: str, record: Transaction, **details: Any) -> None:
         """`event/transaction`: everything of the connector's topic, and what belongs to the event."""
-        self.context.variables.event(
-            "transaction",
-            {"event": name, "connector_id": connector.id, **self._shown(connector, record), **details},
-        )
+        outlet = self._outlets.get(record.connector_id)
+        if outlet is not None and outlet.session_id == record.session_id:
+            shown = outlet.shown(record)
+        else:
+            shown = record.shown(ChargePointStatus.charging, record.register)
+        message = {"event": event, "connector_id": record.connector_id, **shown, **details}
+        self.context.variables.event("transaction", message)
 
 
-def _charging_state(status: ChargePointStatus | None) -> ChargePointStatus:
-    """The three words of the `transaction` topic: not ready yet counts as charging."""
-    if status in (ChargePointStatus.suspended_ev, ChargePointStatus.suspended_evse):
-        return status
-    return ChargePointStatus.charging
+def _corrected(record: Transaction, correction: Correction) -> Transaction:
+    end = record.end
+    return replace(
+        record,
+        started_at=correction.time(record.started_at),
+        register=replace(record.register, at=correction.time(record.register.at)),
+        end=None if end is None else replace(end, at=correction.time(end.at)),
+    )
