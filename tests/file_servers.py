@@ -222,7 +222,7 @@ def ftp_files(folder: Path, issued: Issued | None = None, **knobs: Any) -> Itera
 
     attributes: dict[str, Any] = {"authorizer": authorizer, "pre_process_command": pre_process_command, **knobs}
     if issued is None:
-        attributes["dtp_handler"] = Data
+        attributes |= {"dtp_handler": Data, "use_sendfile": False}
     else:
         attributes |= {"certfile": str(issued.certificate), "keyfile": str(issued.key), "ssl_context": None}
         attributes |= {"tls_control_required": True, "tls_data_required": True}

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
+from time import monotonic, sleep
 from typing import Any, NamedTuple
 
 from ocpp16_bridge.charge_point import ChargePoint, World, check
@@ -164,6 +165,14 @@ class Station:
             timers.run_due()
             self.settle()
         self.time = end
+
+    def settle_until(self, condition: Callable[[], object], what: str) -> None:
+        """Wait for something that a thread does, up to 15 s of real time."""
+        deadline = monotonic() + 15
+        while not condition():
+            assert monotonic() < deadline, f"not within 15 s: {what}"
+            sleep(0.002)
+            self.settle()
 
     # -- the CSMS
 

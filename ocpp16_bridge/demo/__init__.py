@@ -90,9 +90,11 @@ def demo(
     try:
         is_done = asyncio.run(_until_interrupted(mosquitto, steps, exit_after_session=exit_after_session))
         status = 0 if is_done or not exit_after_session else 1
-    except* (DemoError, MqttError) as group:
+    except* DemoError as group:
         for error in group.exceptions:
             print(f"\nFAILED: {error}", file=sys.stderr)
+    except* MqttError as group:
+        print(f"\nFAILED: the connection to the broker was lost: {group.exceptions[0]}", file=sys.stderr)
     return status
 
 

@@ -50,7 +50,7 @@ class Broker:
     async def watch(self) -> Never:
         """Raise DemoError as soon as it ends."""
         status = await self._process.ended()
-        raise DemoError(f"mosquitto ended (status {status}):\n{last_lines(self._log)}")
+        raise DemoError(f"the broker ended (status {status}):\n{last_lines(self._log)}")
 
 
 @asynccontextmanager

@@ -96,17 +96,14 @@ class Authorization(Feature):
         entry = self._cache.get(id_tag.lower()) if self.authorization_cache_enabled else None
         return None if entry is None else entry.info
 
-    def learn(self, id_tag: str, info: IdTagInfo) -> bool:
-        """Keep what the CSMS said of a tag (AU-06); False where its local list contradicts (AU-10)."""
+    def learn(self, id_tag: str, info: IdTagInfo) -> None:
+        """Keep what the CSMS said of a tag (AU-06); its local list may contradict it (AU-10)."""
         now = self.context.clock.now()
         listed = self._list.find(id_tag)
         if listed is None:
             self._keep(id_tag.lower(), CachedTag(info, now.isoformat()))
-            return True
-        agrees = listed.at(now).is_valid == info.at(now).is_valid
-        if not agrees:
+        elif listed.at(now).is_valid != info.at(now).is_valid:
             self._set_list_conflict(conflict=True)
-        return agrees
 
     def _set_list_conflict(self, *, conflict: bool) -> None:
         self.has_list_conflict = conflict

@@ -1,4 +1,4 @@
-"""Hardware that talks nonsense: it is logged and counted, the log stays readable, and nothing false is told (contract 4)."""
+"""Hardware that talks nonsense: it is logged and counted, the log stays readable, nothing false is told (contract 4)."""
 
 import json
 import time

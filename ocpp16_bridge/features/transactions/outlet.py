@@ -96,6 +96,8 @@ class Outlet:
         permitted = (
             running is not None
             and not running.is_cut_off
+            # After a boot of the machine the first state decides whether it goes on.
+            and not (self.is_undecided and running.boot_id != self._context.boot_id)
             and not self.connector.is_faulted
             and not self._context.csms.stopped
         )

@@ -24,6 +24,7 @@ class Reports:
         self._records = records
         self._metering = metering
         self._waiting: list[asyncio.Future[object]] = []  # for `until_delivered`
+        metering.transaction_id = self._transaction_id
         context.csms.endpoint.calls.prepare.append(self._with_transaction_id)
         context.csms.endpoint.on_disconnected.append(lambda _reason: self._end_waiting())
 
@@ -62,9 +63,12 @@ class Reports:
         """The id is put in when the message is sent (TX-28): what precedes it has been answered or given up by then."""
         if not durable.about or durable.action == "StartTransaction":
             return durable.payload
-        record = self._records.get(durable.about)
-        known = None if record is None else record.transaction_id
+        known = self._transaction_id(durable.about)
         return {**durable.payload, "transactionId": NO_ID if known is None else known}
+
+    def _transaction_id(self, session_id: str) -> int | None:
+        record = self._records.get(session_id)
+        return None if record is None else record.transaction_id
 
     # -- have they arrived?
 

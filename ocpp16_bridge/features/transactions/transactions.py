@@ -7,7 +7,7 @@ from datetime import timedelta
 from typing import Any
 
 from ocpp.v16 import call
-from ocpp.v16.enums import ChargePointErrorCode, ChargePointStatus, Reason
+from ocpp.v16.enums import ChargePointStatus, Reason
 
 from ocpp16_bridge.configuration_keys import BooleanKey, IntegerKey
 from ocpp16_bridge.csms.call_queue import Answered, Outcome
@@ -15,7 +15,7 @@ from ocpp16_bridge.feature import Context, Feature
 from ocpp16_bridge.features.authorization import Authorization, IdTagInfo
 from ocpp16_bridge.features.clock_synchronisation import Correction
 from ocpp16_bridge.features.connectors.connectors import Connector, Connectors
-from ocpp16_bridge.features.connectors.facts import ConnectorState, HardwareError
+from ocpp16_bridge.features.connectors.facts import ConnectorState
 from ocpp16_bridge.features.delivery import Delivery
 from ocpp16_bridge.features.metering.metering import Metering
 from ocpp16_bridge.features.metering.readings import Register
@@ -186,17 +186,12 @@ class Transactions(Feature):
             parent_id_tag=info.parent_id_tag or record.parent_id_tag,
         )
         self._records.put(session_id, record)
-        self._learn(record.id_tag, info)
+        self._authorization.learn(record.id_tag, info)
         outlet = self._outlets.get(record.connector_id)
         if outlet is not None and record.is_running:
             if not info.at(self.context.clock.now()).is_accepted:
                 self._invalidate(outlet, record, info)
             self.refresh(outlet.connector)
-
-    def _learn(self, id_tag: str, info: IdTagInfo) -> None:
-        if not self._authorization.learn(id_tag, info):  # AU-10
-            error = HardwareError(error_code=ChargePointErrorCode.local_list_conflict, faulted=False)
-            self._connectors.set_error(self._connectors.charge_point, "local_auth_list", error)
 
     # -- an id tag that the CSMS does not accept afterwards (4.5)
 
@@ -289,7 +284,7 @@ class Transactions(Feature):
         if record is not None:
             info = outcome.payload.get("idTagInfo") if isinstance(outcome, Answered) else None
             if info is not None:
-                self._learn(request.id_tag or record.id_tag, IdTagInfo.read(info))
+                self._authorization.learn(request.id_tag or record.id_tag, IdTagInfo.read(info))
             self._records.delete(session_id)
         self._reports.stop_ended()
 

@@ -38,6 +38,8 @@ class Site(Station):
         self._plugged: set[int] = set()
         self._transaction_ids = itertools.count(101)
         self.is_online = False
+        self.unanswered = ""  # an action that gets no answer now
+        self._waiting: list[Frame] = []
         super().__init__(directory, "[[connectors]]\n" * connectors + config)
 
     def go_online(self) -> None:
@@ -49,6 +51,11 @@ class Site(Station):
         self.connect()
         self.is_online = True
         self.serve()
+
+    def configure_offline(self) -> None:
+        """From now on tags that are not known may charge while there is no CSMS."""
+        answer = self.ask_csms("ChangeConfiguration", key="AllowOfflineTxForUnknownId", value="true")
+        assert answer[2] == ACCEPTED
 
     def go_offline(self) -> None:
         self.is_online = False
@@ -62,7 +69,17 @@ class Site(Station):
         """Answer what is open, until nothing is."""
         while frames := [frame for frame in self.sent() if frame[0] == 2]:
             for frame in frames:
-                self.csms_answers(frame, **self._answer(frame))
+                if frame[2] == self.unanswered:
+                    self._waiting.append(frame)
+                else:
+                    self.csms_answers(frame, **self._answer(frame))
+
+    def answer_late(self) -> None:
+        """What had no answer gets it now."""
+        self.unanswered = ""
+        for frame in self._waiting:
+            self.csms_answers(frame, **self._answer(frame))
+        self._waiting.clear()
 
     def _answer(self, frame: Frame) -> dict[str, Any]:
         match frame[2]:

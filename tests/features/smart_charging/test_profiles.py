@@ -197,17 +197,20 @@ def test_replacement_that_is_not_valid_yet_leaves_a_gap(site: Site) -> None:
     assert site.composite() == [(0, 32), (60, 8)]
 
 
-def test_a_hundred_profiles_have_room_and_a_replacement_needs_none(site: Site) -> None:
-    """MaxChargingProfilesInstalled."""
-    places = [(connector, level) for connector in (0, 1, 2) for level in range(11)]
-    numbers = iter(range(1, 200))
-    for purpose, (connector, level) in [(DEFAULT, place) for place in places] + [(MAX, (0, n)) for n in range(11)]:
-        assert site.set_profile(connector, purpose, FLAT, number=next(numbers), level=level) == ACCEPTED
-    assert len(installed(site)) == 44
+def test_a_hundred_profiles_have_room_and_are_kept(make_site: MakeSite) -> None:
+    """MaxChargingProfilesInstalled; SC-14."""
+    site = make_site(connectors=9)
+    places = [(connector, level) for connector in range(10) for level in range(11)][:101]
 
-    site.restart("[[connectors]]\n[[connectors]]\n[configuration_keys]\nMaxChargingProfilesInstalled = 44\n")
+    answers = [
+        site.set_profile(connector, DEFAULT, (0, 6 + level), number=number, level=level)
+        for number, (connector, level) in enumerate(places)
+    ]
 
-    assert site.composite(duration=60) == [(0, 10)]
+    assert answers == [ACCEPTED] * 100 + [REJECTED]
+    site.restart()
+    assert len(installed(site)) == 100
+    assert site.limits() == [16] * 8 + [6]
 
 
 def test_no_more_than_the_configured_number_is_installed(make_site: MakeSite) -> None:
@@ -307,21 +310,15 @@ def test_transaction_that_waits_for_its_meter_is_over_for_tx_profiles(site: Site
 
 def test_transaction_without_an_id_yet_takes_a_profile_without_one(site: Site) -> None:
     """7.8: a StartTransaction that has no answer has no id."""
-    site.plug(1)
-    site.publish("request/present_id_tag", {"id_tag": "TAG", "connector_ids": [1]})
-    (authorize,) = site.sent("Authorize")
-    site.csms_answers(authorize, idTagInfo=ACCEPTED)
-    (start,) = site.sent("StartTransaction")
+    site.unanswered = "StartTransaction"
+    assert site.begin(1)["transaction_id"] is None
 
-    def ask(**fields: Any) -> Any:
-        body = {"connectorId": 1, "csChargingProfiles": profile(TX, FLAT, **fields)}
-        return site.csms_calls("SetChargingProfile", **body)
-
-    assert ask(transactionId=101) == REJECTED
-    assert ask() == ACCEPTED
+    assert site.set_profile(1, TX, FLAT, transactionId=101) == REJECTED
+    assert site.set_profile(1, TX, FLAT) == ACCEPTED
     assert site.limits()[0] == 10
-    site.csms_answers(start, transactionId=101, idTagInfo=ACCEPTED)
-    assert ask(transactionId=101, number=2) == ACCEPTED
+
+    site.answer_late()
+    assert site.set_profile(1, TX, FLAT, number=2, transactionId=101) == ACCEPTED
     assert installed(site) == {"2": 1}
 
 
@@ -461,7 +458,7 @@ def test_horizon_bounds_the_duration_and_the_key_the_periods(site: Site) -> None
     answer = site.ask_csms("GetCompositeSchedule", connectorId=1, duration=2**40)[2]["chargingSchedule"]
 
     assert len(answer["chargingSchedulePeriod"]) == 100
-    assert answer["duration"] == 60_000
+    assert answer["duration"] == 86_400  # where the 101st would begin
 
 
 # --- what is kept -----------------------------------------------------------------------------------------------------
