@@ -99,6 +99,7 @@ def _parser() -> argparse.ArgumentParser:
         "--id-tag", default="04AB12CD", metavar="TAG", help="the card, up to 20 characters (default: %(default)s)"
     )
     simulate.add_argument("--fault", action="store_true", help="a fault comes and goes in the middle of each session")
+    add_configured("schedule", _schedule, "Show the composite schedules of all connectors as tables and text plots.")
     demo = add("demo", _demo, "Show it all: a private broker, a small CSMS and the daemon, until interrupted.")
     demo.add_argument(
         "--exit-after-session", action="store_true", help="end with status 0 once one whole session went through"
@@ -178,6 +179,12 @@ def _simulate(options: argparse.Namespace) -> int:
 
     play = Play(options.connector, options.sessions, options.speed, options.id_tag, options.fault)
     return simulate(options.config, play)
+
+
+def _schedule(options: argparse.Namespace) -> int:
+    from ocpp16_bridge.cli.schedule import schedule
+
+    return schedule(options.config)
 
 
 def _demo(options: argparse.Namespace) -> int:

@@ -96,6 +96,7 @@ class Transfer:
         *,
         silence: float = SILENCE,
         longest: float = LONGEST,
+        largest: int = MAX_FILE,
         free: Callable[[Path], int] = free_bytes,
     ) -> None:
         self._url = url
@@ -103,6 +104,7 @@ class Transfer:
         self._ca_file = ca_file
         self._silence = silence
         self._longest = longest
+        self._largest = largest
         self._free = free
         self._deadline = inf
         self._cancelled = threading.Event()
@@ -172,8 +174,8 @@ class Transfer:
     def _check(self, total: int) -> None:
         if self.is_cancelled:
             raise TransferError("cancelled")
-        if total > MAX_FILE:
-            raise TransferError(f"the file has more than {MAX_FILE} bytes")
+        if total > self._largest:
+            raise TransferError(f"the file has more than {self._largest} bytes")
         if self._monotonic() > self._deadline:
             raise TransferError(f"not done within {self._longest:g} s")
 

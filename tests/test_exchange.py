@@ -73,7 +73,7 @@ def test_file_is_removed_a_day_after_its_job(exchange: Exchange, moment: Moment)
     assert not path.exists()
 
 
-def test_file_of_a_job_stays_however_long_that_takes(exchange: Exchange, moment: Moment) -> None:
+def test_file_of_a_job_stays_however_long_that_takes(exchange: Exchange) -> None:
     path = exchange.file("a")
     path.write_bytes(b"x")
     os.utime(path, (0, 0))

@@ -253,10 +253,10 @@ def test_full_disk_fails_and_leaves_room_for_the_store(scheme: str, make_server:
     assert not target.exists()
 
 
-def test_file_without_end_is_not_fetched_whole(http: HttpFiles, target: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ocpp16_bridge.transfers.MAX_FILE", 1000)
+def test_file_without_end_is_not_fetched_whole(http: HttpFiles, target: Path) -> None:
+    http.drips = True
 
-    assert failure(transfer(http.url()).download, target) == "the file has more than 1000 bytes"
+    assert failure(transfer(http.url(), largest=10).download, target) == "the file has more than 10 bytes"
 
 
 @pytest.mark.parametrize(

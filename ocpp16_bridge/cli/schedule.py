@@ -1,4 +1,4 @@
-"""`ocpp16-bridge schedule`: the composite schedules of all connectors as a table and a small plot (contract 5)."""
+"""`ocpp16-bridge schedule`: the composite schedules of all connectors as tables and small plots (contract 5)."""
 
 # ruff: noqa: T201 - a command prints
 
@@ -7,9 +7,10 @@ import json
 import os
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import aiomqtt
 
@@ -19,94 +20,116 @@ from ocpp16_bridge.timestamps import parse_time
 
 EXIT_FAILURE = 1
 RETAINED_WITHIN = 2.0  # s in which the broker hands out what it keeps
-WIDTH = 60  # characters of a plot
+WIDTH = 50  # characters of a plot
 _BARS = "▁▂▃▄▅▆▇█"
 
 
-def schedule(config: Path) -> int:
-    """Print what is retained on `charging_schedules`; the exit status."""
+def schedule(config: Path, within: float = RETAINED_WITHIN) -> int:
+    """Print what the broker hands out ``within`` s; the exit status: 0 only if it is valid, for the daemon runs."""
     try:
         settings = load_settings(config, os.environ).mqtt
-        state, schedules = asyncio.run(_retained(settings))
+        state, payload = asyncio.run(_retained(settings, within))
     except ConfigurationError as error:
         print(error, file=sys.stderr)
         return os.EX_CONFIG
     except BrokerError as error:
         print(error, file=sys.stderr)
         return EXIT_FAILURE
-    if schedules is None:
-        print(f"nothing is retained on {settings.base_topic}/charging_schedules: has the daemon run?", file=sys.stderr)
-        return EXIT_FAILURE
-    if state != "online":
-        print(
-            f"{settings.base_topic}/state is {state or 'not there'}: this is what the daemon said last", file=sys.stderr
-        )
-    print("\n\n".join(text_of(schedules)))
-    return 0
+    return _show(settings.base_topic, state, payload)
 
 
-async def _retained(settings: MqttSettings) -> tuple[str, dict[str, Any] | None]:
-    """The daemon's state and its schedules; None where there are none."""
+async def _retained(settings: MqttSettings, within: float) -> tuple[str, bytes]:
+    """What the topics `state` and `charging_schedules` say; empty where nothing."""
     heard: dict[str, bytes] = {}
+    topics = [f"{settings.base_topic}/{name}" for name in ("state", "charging_schedules")]
     async with connected(settings) as client:
-        wanted = [f"{settings.base_topic}/{name}" for name in ("state", "charging_schedules")]
-        for topic in wanted:
+        for topic in topics:
             await client.subscribe(topic, 1)
-        try:
-            async with asyncio.timeout(RETAINED_WITHIN):
-                await _hear(client, wanted, heard)
-        except TimeoutError:
-            pass
-    state, schedules = (heard.get(topic, b"") for topic in wanted)
-    return state.decode(errors="replace"), json.loads(schedules) if schedules else None
+        with suppress(TimeoutError):
+            async with asyncio.timeout(within):
+                await _hear(client, topics, heard)
+    state, payload = (heard.get(topic, b"") for topic in topics)
+    return state.decode(errors="replace"), payload
 
 
-async def _hear(client: aiomqtt.Client, wanted: list[str], heard: dict[str, bytes]) -> None:
+async def _hear(client: aiomqtt.Client, topics: list[str], heard: dict[str, bytes]) -> None:
     async for message in client.messages:
-        heard[str(message.topic)] = bytes(message.payload) if isinstance(message.payload, bytes | bytearray) else b""
-        if len(heard) == len(wanted):
+        if isinstance(message.payload, bytes | bytearray):
+            heard[str(message.topic)] = bytes(message.payload)
+        if len(heard) == len(topics):
             return
 
 
-def text_of(schedules: dict[str, Any]) -> Iterator[str]:
-    """One block of text for each connector, 0 first."""
-    highest = max(period["limit"] for one in schedules.values() for period in one["chargingSchedulePeriod"])
-    for connector in sorted(schedules, key=int):
-        yield "\n".join(_block(connector, schedules[connector], highest))
+def _show(base: str, state: str, payload: bytes) -> int:
+    topic = f"{base}/charging_schedules"
+    if not payload:
+        print(f"nothing is retained on {topic}: has the daemon run with this broker?", file=sys.stderr)
+        return EXIT_FAILURE
+    try:
+        text = text_of(json.loads(payload))
+    except (ValueError, TypeError, KeyError, AttributeError):
+        print(f"what is retained on {topic} is no set of schedules: who wrote it?", file=sys.stderr)
+        return EXIT_FAILURE
+    print(text)
+    if state != "online":
+        said = state[:20] or "not there"
+        print(f"{base}/state is {said}: this is what the daemon said last, not what holds now", file=sys.stderr)
+        return EXIT_FAILURE
+    return 0
 
 
-def _block(connector: str, one: dict[str, Any], highest: float) -> Iterator[str]:
-    unit, duration, periods = one["chargingRateUnit"], one["duration"], one["chargingSchedulePeriod"]
-    start = parse_time(one["startSchedule"])
+class _Period(NamedTuple):
+    start: int  # s from the start of the window
+    end: int
+    limit: float
+    phases: str
+
+
+def text_of(schedules: dict[str, Any]) -> str:
+    """One block for each connector, the whole charge point first; no line is longer than 80 characters.
+
+    Raises:
+        ValueError: what is given is no set of schedules; or a TypeError, KeyError, AttributeError.
+
+    """
+    if not schedules:
+        raise ValueError("there is always that of the whole charge point")
+    return "\n\n".join("\n".join(_block(connector, schedules[connector])) for connector in sorted(schedules, key=int))
+
+
+def _block(connector: str, schedule: dict[str, Any]) -> Iterator[str]:
+    start, unit, periods = parse_time(schedule["startSchedule"]), schedule["chargingRateUnit"], _periods(schedule)
     name = "whole charge point" if connector == "0" else f"connector {connector}"
-    yield f"{name}, {duration} s from {start:%Y-%m-%d %H:%M:%S} UTC"
-    yield f"  {'from':8}  {'seconds':>8}  {'limit':>10}  phases"
-    ends = [period["startPeriod"] for period in periods[1:]] + [duration]
-    for period, end in zip(periods, ends, strict=True):
-        begins = start + timedelta(seconds=period["startPeriod"])
-        limit = f"{period['limit']:g} {unit}"
-        phases = period.get("numberPhases", "")
-        yield f"  {begins:%H:%M:%S}  {end - period['startPeriod']:>8}  {limit:>10}  {phases}"
-    yield "  " + _plot(periods, duration, highest) + f"  0 … {highest:g} {unit}"
+    yield f"{name}: {schedule['duration']} s from {start:%Y-%m-%d %H:%M:%S} UTC"
+    yield f"  {'from':19}  {'seconds':>8}  {'limit':>12}  phases"
+    for period in periods:
+        begins = start + timedelta(seconds=period.start)
+        limit = f"{period.limit:.10g} {unit}"
+        yield f"  {begins:%Y-%m-%d %H:%M:%S}  {period.end - period.start:>8}  {limit:>12}  {period.phases}".rstrip()
+    highest = max(period.limit for period in periods)
+    yield f"  |{_plot(periods, schedule['duration'], highest)}|  0 to {highest:.10g} {unit}"
 
 
-def _plot(periods: list[dict[str, Any]], duration: int, highest: float) -> str:
-    """One character for each slice of time: the least limit in it, a blank for 0."""
-    return "".join(
-        _bar(_least(periods, duration * n // WIDTH, duration * (n + 1) // WIDTH), highest) for n in range(WIDTH)
-    )
+def _periods(schedule: dict[str, Any]) -> list[_Period]:
+    items = schedule["chargingSchedulePeriod"]
+    ends = [*(item["startPeriod"] for item in items[1:]), schedule["duration"]]
+    return [
+        _Period(item["startPeriod"], end, item["limit"], str(item.get("numberPhases", "")))
+        for item, end in zip(items, ends, strict=True)
+    ]
 
 
-def _least(periods: list[dict[str, Any]], begins: int, ends: int) -> float:
-    starts = [period["startPeriod"] for period in periods[1:]]
-    return min(
-        float(period["limit"])
-        for period, until in zip(periods, [*starts, float("inf")], strict=True)
-        if period["startPeriod"] < max(ends, begins + 1) and until > begins
-    )
+def _plot(periods: list[_Period], duration: int, highest: float) -> str:
+    """One character for each slice of the window, as high as the least limit in it; a blank for 0."""
+    slices = [(duration * n // WIDTH, duration * (n + 1) // WIDTH) for n in range(WIDTH)]
+    return "".join(_bar(_least(periods, start, max(end, start + 1)), highest) for start, end in slices)
+
+
+def _least(periods: list[_Period], start: int, end: int) -> float:
+    return min(period.limit for period in periods if period.start < end and period.end > start)
 
 
 def _bar(limit: float, highest: float) -> str:
-    if limit <= 0 or highest <= 0:
+    if limit <= 0:
         return " "
     return _BARS[min(int(limit / highest * len(_BARS)), len(_BARS) - 1)]

@@ -43,6 +43,14 @@ class ChargePoint(Site):
             f"ocpp16/connector/{connector}/status", lambda message: bool(message.json["status"] == status), PATIENCE
         )
 
+    def await_energy(self, energy: int, connector: int = 1) -> None:
+        """Wait until the daemon knows that so many Wh have flowed."""
+        self.program.wait_for(
+            f"ocpp16/connector/{connector}/transaction",
+            lambda message: bool(message.json and message.json["energy_wh"] == energy),
+            PATIENCE,
+        )
+
     def await_call(self, action: str, **members: Any) -> Call:
         """The next CALL of this action with these members."""
         return self.csms.wait_for_call(action, lambda payload: members.items() <= payload.items(), PATIENCE)

@@ -1,4 +1,4 @@
-"""Hardware that talks nonsense: it is logged and counted, the log stays readable, nothing false is told (contract 4)."""
+"""Hardware that talks nonsense: logged and counted, the log stays readable, nothing false is told (contract 4)."""
 
 import json
 import time
@@ -98,7 +98,7 @@ def test_a_meter_that_runs_backwards_is_ignored_while_charging(one: ChargePoint)
     assert one.program.request("stop_transaction", connector_id=1)["data"] is True
     stop = one.await_call("StopTransaction", meterStop=FIRST_REGISTER + 1000)
     assert stop.payload["meterStop"] >= FIRST_REGISTER
-    assert one.daemon.log.count("fell to") >= 1
+    assert one.daemon.log.count(" fell ") >= 1
     assert one.daemon.log.count("\n") < LINES + 20
 
 
@@ -137,6 +137,7 @@ def flap(one: ChargePoint, seconds: float) -> None:
     for count in range(int(50 * seconds)):
         hear(one, STATE, json.dumps({"plugged": count % 2 == 0}))
         time.sleep(max(begun + (count + 1) / 50 - time.monotonic(), 0))
+    one.program.publish(f"ocpp16/hardware/{STATE}", {"plugged": False})  # acknowledged, and so is what went before
 
 
 def statuses(one: ChargePoint, since: int) -> list[str]:

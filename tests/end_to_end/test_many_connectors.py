@@ -26,7 +26,7 @@ from tests.mqtt_client import LocalProgram
 from tests.scripted_csms import ScriptedCsms
 
 CONNECTORS = 128
-SECONDS = float(os.environ.get("CHARGE_SECONDS", "15"))
+SECONDS = float(os.environ.get("CHARGE_SECONDS", "12"))
 START = 3.0  # s
 PROMPT = 1.0  # s
 READINGS = {

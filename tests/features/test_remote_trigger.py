@@ -183,6 +183,7 @@ def test_triggered_message_overtakes_the_transaction_queue(site: Site) -> None:
 def test_triggered_status_does_not_wait_for_minimum_status_duration(site: Site) -> None:
     """6.6, ST-07."""
     site.station.csms_calls("ChangeConfiguration", key="MinimumStatusDuration", value="60")
+    site.fresh()
     site.state({"plugged": True})
     assert site.fresh() == []
 

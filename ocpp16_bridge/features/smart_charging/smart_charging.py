@@ -342,7 +342,7 @@ def _replaces(profile: ChargingProfile, other: ChargingProfile) -> bool:
 def _is_meant(profile: ChargingProfile, request: call.ClearChargingProfile) -> bool:
     """By id alone where one is given, else by all criteria that are given; none: every profile."""
     if request.id is not None:
-        return profile.id == request.id
+        return bool(profile.id == request.id)
     criteria = (
         (request.connector_id, profile.connector_id),
         (request.charging_profile_purpose, profile.purpose),

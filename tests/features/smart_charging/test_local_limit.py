@@ -107,11 +107,9 @@ def test_local_limit_below_6_a_suspends(site: Site) -> None:
         ({"connector_id": 1, "limit": 10, "unit": "kW"}, "unit"),
         ({"connector_id": 1, "limit": 10, "unit": "A", "phases": 1}, "phases"),
     ],
-    ids=lambda value: str(value),
+    ids=str,
 )
-def test_bad_request_names_the_argument_and_changes_nothing(
-    site: Site, arguments: dict[str, Any], named: str
-) -> None:
+def test_bad_request_names_the_argument_and_changes_nothing(site: Site, arguments: dict[str, Any], named: str) -> None:
     reply = site.request("set_local_limit", **arguments)
 
     assert reply["error"]["code"] == "bad_request"
