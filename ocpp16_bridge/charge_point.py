@@ -232,6 +232,7 @@ class ChargePoint:
             for feature in self.features:
                 if feature.profile not in claimed:
                     self._switch_off(feature)
+            self._configuration.show_monitored()
 
     def _switch_off(self, feature: Feature) -> None:
         """A profile that isn't claimed is not there: its actions are answered NotSupported, its keys are unknown."""
@@ -240,8 +241,7 @@ class ChargePoint:
         for mark, _ in handlers.handlers(feature, handlers.OnTrigger):
             del self._triggers[mark.message]
         self.context.configuration_keys.hide(declared_keys(type(feature)))
-        if isinstance(feature, LocalAuthList | Reservation):  # other features ask these: they know nothing any more
-            feature.switch_off()
+        feature.switch_off()
 
 
 def _call_handler(handler: handlers.Handler) -> CallHandler:

@@ -180,5 +180,8 @@ class Feature:
         self.context.timers.after(seconds, name, lambda: None if over.done() else over.set_result(None))
         await over
 
+    def switch_off(self) -> None:
+        """Called within the first turn, after `start`, where the feature's profile is not claimed."""
+
     def start(self) -> None:
         """Called once, within the first turn, when all features are there."""

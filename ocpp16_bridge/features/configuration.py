@@ -49,11 +49,21 @@ class KeyValues(Model):
     unknown_keys: list[str]
 
 
+class FeatureProfiles(ListKey):
+    """`Core` is compulsory (OCPP 1.6, 3.3)."""
+
+    def parse(self, text: str) -> tuple[str, ...]:
+        items = super().parse(text)
+        if PROFILES[0] not in items:
+            raise ValueError(f"expected {PROFILES[0]} among the feature profiles")
+        return items
+
+
 class Configuration(Feature):
     """Answers for all keys, whoever declared them."""
 
     get_configuration_max_keys = IntegerKey("GetConfigurationMaxKeys", 200, access=Access.READ_ONLY)  # RO-23
-    supported_feature_profiles = ListKey(
+    supported_feature_profiles = FeatureProfiles(
         "SupportedFeatureProfiles",
         PROFILES,
         is_item=lambda item: item in PROFILES,
@@ -86,6 +96,9 @@ class Configuration(Feature):
         given = first_values(self.context.settings, self.configuration_keys.find)
         for first in {first.name: first for first in given}.values():
             self._take_first_value(first)
+
+    def show_monitored(self) -> None:
+        """Show what was monitored before the start, as far as there is such a key."""
         for name in list(self._monitored):
             self._show_monitored(name)
 

@@ -211,7 +211,7 @@ class Starting(Feature):
         self, request: call.RemoteStartTransaction, candidates: list[Connector], pending: set[int]
     ) -> None:
         try:
-            info = await self._authorize_remote(request.id_tag)
+            info = await self._authorize_remote(request.id_tag, candidates)
         finally:
             self._authorizing -= pending
         if self.context.csms.stopped:
@@ -222,11 +222,13 @@ class Starting(Feature):
             else:  # TC_023_5_CS
                 self._claims.tell("rejected", request.id_tag, candidates, status=info.status)
 
-    async def _authorize_remote(self, id_tag: str) -> IdTagInfo:
-        if self.authorize_remote_tx_requests:
-            return await self._authorization.authorize(id_tag)
+    async def _authorize_remote(self, id_tag: str, candidates: Sequence[Connector]) -> IdTagInfo:
+        """Asked is where the key says so, and where only the tag's parent may let it use a reservation (RV-02)."""
         known = self._authorization.find(id_tag)
-        return IdTagInfo(AuthorizationStatus.accepted, None, None if known is None else known.parent_id_tag)
+        info = IdTagInfo(AuthorizationStatus.accepted, None, None if known is None else known.parent_id_tag)
+        if self.authorize_remote_tx_requests or not self._claims.candidates(candidates, id_tag, info):
+            return await self._authorization.authorize(id_tag)
+        return info
 
     def _start_remote(
         self, request: call.RemoteStartTransaction, info: IdTagInfo, candidates: Sequence[Connector]

@@ -185,10 +185,9 @@ class SmartCharging(Feature):
         """Shares shrink before the newcomer's `charging_permitted`: this is called before it is shown."""
         self._follow()
 
-    def _ended(self, connector: Connector, transaction: Transaction) -> None:
-        """A TxProfile ends with its transaction (SC-13). The others get its share when it may not charge any more."""
+    def _ended(self, _connector: Connector, transaction: Transaction) -> None:
+        """A TxProfile ends with its transaction (SC-13). Others get its share: this is called when it is shut off."""
         self._keep_bound_profiles(lambda session_id: session_id != transaction.session_id)
-        self._transactions.refresh(connector)
         self._follow()
 
     def _keep_bound_profiles(self, is_kept: Callable[[str], bool]) -> None:

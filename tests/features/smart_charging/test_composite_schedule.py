@@ -16,6 +16,7 @@ from ocpp16_bridge.features.smart_charging.composite_schedule import (
     LocalLimit,
     RunningTransaction,
     composite_schedules,
+    current_limits,
 )
 from ocpp16_bridge.features.smart_charging.profile import ChargingProfile, read_profile
 
@@ -495,3 +496,17 @@ def test_the_current_limit_holds_until_the_next_change() -> None:
 
 def test_a_current_limit_without_change_in_sight_has_no_end() -> None:
     assert schedules()[1].current_limit().until is None
+
+
+def test_limits_of_an_idle_connector_do_not_run() -> None:
+    """What would begin with a transaction stays at its beginning; what began at a moment goes on."""
+    relative = default((0, 10), (60, 8), kind="Relative", start=None, duration=90)
+    absolute = default((0, 16), (100, 6), stack=1, duration=200)
+
+    idle = ConnectorFacts(Decimal(32), 3)
+    standing, going_on = (
+        current_limits(ChargePointFacts([idle], [given]), NOW, AMPS) for given in (relative, absolute)
+    )
+
+    assert standing == [CurrentLimit(Decimal(10), AMPS, 3, None)]
+    assert going_on == [CurrentLimit(Decimal(16), AMPS, 3, at(100))]

@@ -327,7 +327,7 @@ def test_offline_the_rules_go_on(site: Site) -> None:
 
 @pytest.mark.parametrize("seed", range(4))
 def test_never_is_the_sum_above_what_all_may_draw(make_site: MakeSite, seed: int) -> None:
-    """Sessions begin and end, profiles come and go, time passes, the process dies: message by message."""
+    """Sessions begin and end, profiles come and go, time passes: message by message."""
     chance = random.Random(seed)
     site = make_site("[transactions]\nstop_meter_wait = 0\n" if seed % 2 else "", connectors=4)
     site.set_profile(0, MAX, (0, 40), number=1000)
