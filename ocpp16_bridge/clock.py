@@ -24,6 +24,7 @@ class Clock:
         self.monotonic = monotonic
         self.offset = timedelta(0)  # what the CSMS's clock is ahead of this machine's
         self.is_confirmed = False  # the CSMS has told its time since the start
+        self.on_step: list[Callable[[], None]] = []
 
     def now(self) -> datetime:
         """The present moment in UTC, by the CSMS's clock once that is known."""
@@ -37,6 +38,7 @@ class Clock:
         """The machine's clock was set: it was ``moment`` at ``monotonic``, and `now` goes on from there."""
         self.offset = timedelta(0)
         self.offset = moment + timedelta(seconds=self.monotonic() - monotonic) - self.now()
+        self._stepped()
 
     def correct(self, current_time: datetime, round_trip: float) -> timedelta:
         """Follow the CSMS's ``currentTime`` and return the step that was made, 0 for a difference of up to 1 s.
@@ -48,7 +50,12 @@ class Clock:
         if abs(step) <= timedelta(seconds=1):
             return timedelta(0)
         self.offset += step
+        self._stepped()
         return step
+
+    def _stepped(self) -> None:
+        for listener in self.on_step:
+            listener()
 
 
 class Timer:

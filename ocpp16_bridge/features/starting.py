@@ -8,7 +8,6 @@ from ocpp.v16 import call, call_result
 from ocpp.v16.enums import (
     AuthorizationStatus,
     ChargePointErrorCode,
-    ChargingProfilePurposeType,
     Reason,
     RegistrationStatus,
     RemoteStartStopStatus,
@@ -61,7 +60,8 @@ class Starting(Feature):
             context, connectors, reservation, transactions, lambda: self.connection_time_out, self._begin
         )
         self._authorizing: set[int] = set()  # connectors whose remote start is being authorised
-        # Smart charging takes the profile of a remote start when its transaction begins (TX-06).
+        # Smart charging judges the profile of a remote start, and takes it when its transaction begins (TX-06).
+        self.accepts_profile: Callable[[dict[str, Any]], bool] = lambda _profile: True
         self.on_profile: Callable[[Connector, Transaction, dict[str, Any]], None] = lambda *_: None
         authorization.on_list_conflict.append(self._show_list_conflict)
 
@@ -184,7 +184,8 @@ class Starting(Feature):
     def remote_start_transaction(self, request: call.RemoteStartTransaction) -> call_result.RemoteStartTransaction:
         """Accepted says that it will be tried; what follows comes after the answer (TR-32; 6.1)."""
         candidates = self._remote_candidates(request)
-        if not candidates or not _may_bring(request.charging_profile):
+        profile = request.charging_profile
+        if not candidates or (profile is not None and not self.accepts_profile(profile)):
             return call_result.RemoteStartTransaction(status=RemoteStartStopStatus.rejected)
         self.context.turns.call(lambda: self._begin_remote_start(request, candidates))
         return call_result.RemoteStartTransaction(status=RemoteStartStopStatus.accepted)
@@ -243,13 +244,6 @@ class Starting(Feature):
             plugged = [one for one in plugged if not one.finishing]
         claim = Claim(request.id_tag, info, list(candidates), request.charging_profile)
         self._claims.start(claim, plugged[0] if len(plugged) == 1 else None)
-
-
-def _may_bring(profile: dict[str, Any] | None) -> bool:
-    """TX-06; TC_060_CS."""
-    return profile is None or (
-        profile["chargingProfilePurpose"] == ChargingProfilePurposeType.tx_profile and "transactionId" not in profile
-    )
 
 
 def _reply(info: IdTagInfo, action: str, connector: Connector | None = None) -> dict[str, Any]:

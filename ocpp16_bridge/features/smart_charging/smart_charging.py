@@ -21,7 +21,6 @@ from ocpp16_bridge.configuration_keys import Access, IntegerKey, ListKey
 from ocpp16_bridge.csms.endpoint import CallRefusedError
 from ocpp16_bridge.csms.schemas import ErrorCode
 from ocpp16_bridge.feature import Context, Feature
-from ocpp16_bridge.features.configuration import Configuration
 from ocpp16_bridge.features.connectors.connectors import Connector, Connectors
 from ocpp16_bridge.features.smart_charging.composite_schedule import (
     ChargePointFacts,
@@ -75,11 +74,13 @@ class SmartCharging(Feature):
         self._local_limits = context.store.collection("local_limit", LocalLimit)
         self._limits: dict[int, CurrentLimit] = {}  # what holds now, by connector
         self._next: Timer | None = None
+        self._is_claimed = True  # by SupportedFeatureProfiles
         transactions.is_limited = self._forbids_charging
         transactions.on_begin.append(self._begun)
         transactions.on_end.append(self._ended)
+        starting.accepts_profile = self._may_come_with_remote_start
         starting.on_profile = self._came_with_remote_start
-        context.csms.on_accepted.append(self._follow)  # it may have set our clock
+        context.clock.on_step.append(self._follow)
 
     def start(self) -> None:
         running = [self._transactions.running(connector) for connector in self._connectors.all]
@@ -91,10 +92,10 @@ class SmartCharging(Feature):
         if interval:
             self.context.timers.every(interval, "charging_schedules", self._show_schedules)
 
-    @property
-    def _is_claimed(self) -> bool:
-        """Whether SupportedFeatureProfiles names it; else profiles are not there, and local limits are."""
-        return self.profile in self.configuration_keys.value(Configuration.supported_feature_profiles)
+    def switch_off(self) -> None:
+        """Profiles are not there any more; local limits are."""
+        self._is_claimed = False
+        self._follow()
 
     # -- profiles in
 
@@ -151,6 +152,18 @@ class SmartCharging(Feature):
             self._profiles.delete(key)
         self._profiles.put(str(profile.id), profile)
         return True
+
+    def _may_come_with_remote_start(self, payload: dict[str, Any]) -> bool:
+        """TC_060_CS; without smart charging any profile may come, it is ignored (TX-06)."""
+        if not self._is_claimed:
+            return True
+        profile = read_profile(payload, connector_id=1, received_at=self.context.clock.now())
+        reason = problems_of(profile, self._bounds())
+        if profile.purpose != _TX or profile.transaction_id is not None:
+            reason = "expected a TxProfile without transactionId"
+        if reason is not None:
+            logger.warning("RemoteStartTransaction is rejected for its charging profile: %s", reason)
+        return reason is None
 
     def _came_with_remote_start(self, connector: Connector, transaction: Transaction, payload: dict[str, Any]) -> None:
         """SC-12; TC_059_CS."""
