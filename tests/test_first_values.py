@@ -54,7 +54,7 @@ HEARTBEAT = "[configuration_keys]\nHeartbeatInterval = 111"
         ("[configuration_keys]\nConnectorPhaseRotation = ['0.RST', '1.RTS']", "ConnectorPhaseRotation", "0.RST,1.RTS"),
         ("[configuration_keys]\nConnectorPhaseRotation = '0.RST, 1.RTS'", "ConnectorPhaseRotation", "0.RST,1.RTS"),
         ("[configuration_keys]\nGetConfigurationMaxKeys = 50", "GetConfigurationMaxKeys", "50"),
-        ("[configuration_keys]\nSupportedFeatureProfiles = []", "SupportedFeatureProfiles", ""),
+        ("[configuration_keys]\nSupportedFeatureProfiles = ['Core']", "SupportedFeatureProfiles", "Core"),
         ("[custom_configuration_keys.Url]\ntype = 'string'\nvalue = 'https://x'", "Url", "https://x"),
         ("[custom_configuration_keys.Price]\ntype = 'decimal'\nvalue = 0.30", "Price", "0.3"),
         ("[custom_configuration_keys.Few]\ntype = 'csl'\nvalue = 'a, b'\nread_only = true", "Few", "a,b"),

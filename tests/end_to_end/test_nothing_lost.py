@@ -134,8 +134,10 @@ def test_of_a_backlog_only_what_was_on_its_way_at_a_kill_goes_out_again(one: Cha
     one.go_offline()
     for number in range(8):
         one.session(100, id_tag=f"TAG{number}")
-    queued = [call["message_id"] for call in one.daemon.queued() if call["action"] in TRANSACTION]
-    assert len(queued) == 16
+    eventually(
+        lambda: len(queued_transactions(one)) == 16, "8 starts and 8 ends, the last of which waits for its meter"
+    )
+    queued = queued_transactions(one)
     one.csms.answer_delay = 0.02
     one.csms.start()
 
@@ -151,6 +153,11 @@ def test_of_a_backlog_only_what_was_on_its_way_at_a_kill_goes_out_again(one: Cha
         (f"TAG{number}", id_of({"meterStart": begin}), begin, begin + 100)
         for number, begin in enumerate(range(FIRST_REGISTER, FIRST_REGISTER + 800, 100))
     ]
+
+
+def queued_transactions(of: ChargePoint) -> list[str]:
+    """The message ids of the starts and ends that lie on disk."""
+    return [call["message_id"] for call in of.daemon.queued() if call["action"] in TRANSACTION]
 
 
 def delivered(of: ChargePoint) -> list[str]:
