@@ -9,6 +9,10 @@ from typing import Any, Protocol
 from ocpp.v16.enums import (
     Action,
     ChargePointStatus,
+    ChargingProfileKindType,
+    ChargingProfilePurposeType,
+    ChargingProfileStatus,
+    ChargingRateUnitType,
     ConfigurationStatus,
     DataTransferStatus,
     Reason,
@@ -25,6 +29,7 @@ STEP_WITHIN = 10.0  # s
 
 KEY = "HeartbeatInterval"
 NEW_VALUE = "60"  # s
+LIMIT = 10  # A
 
 ID_TAG = "DE-EXAMPLE-1"
 SOME_ENERGY = 20  # Wh
@@ -244,6 +249,34 @@ async def _charge(stage: Stage) -> None:
     await stage.some_energy()
 
 
+async def _limit(stage: Stage) -> None:
+    answer = await stage.csms.call(
+        Action.set_charging_profile,
+        connectorId=1,
+        csChargingProfiles={
+            "chargingProfileId": 1,
+            "stackLevel": 0,
+            "chargingProfilePurpose": ChargingProfilePurposeType.tx_profile,
+            "chargingProfileKind": ChargingProfileKindType.relative,
+            "chargingSchedule": {
+                "chargingRateUnit": ChargingRateUnitType.amps,
+                "chargingSchedulePeriod": [{"startPeriod": 0, "limit": LIMIT}],
+            },
+        },
+    )
+    check("the answer to SetChargingProfile", answer, {"status": ChargingProfileStatus.accepted})
+    await stage.happenings.until(f"a limit of {LIMIT} A", _is_limited)
+    await stage.csms_receives(Action.meter_values, connectorId=1)
+
+
+def _is_limited(happening: object) -> bool:
+    return (
+        isinstance(happening, MqttMessage)
+        and happening.topic == "connector/1/limit"
+        and happening.payload["limit"] == LIMIT
+    )
+
+
 async def _pause(stage: Stage) -> None:
     await stage.evse.pause()
     await stage.csms_is_told(ChargePointStatus.suspended_ev)
@@ -329,6 +362,7 @@ STORY = (
     Step("A car is plugged in.", _plug),
     Step("A card is held before the reader: the transaction begins, the cable is locked, current may flow.", _start),
     Step("The car charges: the register rises, the CSMS has meter values.", _charge),
+    Step(f"The CSMS limits this transaction to {LIMIT} A: the EVSE is told at once.", _limit),
     Step("The car makes a pause and goes on.", _pause),
     Step("The same card ends the transaction.", _stop_by_card),
     Step("The car is unplugged: the connector is free.", _unplug),
