@@ -12,7 +12,7 @@ from ocpp16_bridge.csms import ocppj, schemas
 from ocpp16_bridge.csms.call_queue import CallQueue, OwnCall
 from ocpp16_bridge.csms.connection import ConnectFailure
 from ocpp16_bridge.csms.ocppj import BrokenCallError
-from ocpp16_bridge.csms.redaction import redacted
+from ocpp16_bridge.csms.redaction import Frame
 from ocpp16_bridge.csms.schemas import ErrorCode, InvalidError
 from ocpp16_bridge.turn import Turns
 
@@ -83,7 +83,7 @@ class Endpoint:
         self.on_refused: list[Callable[[ConnectFailure], None]] = []
         self.on_unusable: list[Callable[[str], None]] = []
         self.on_security_error: list[Callable[[], None]] = []
-        self.on_frame: list[Callable[[str, list[Any]], None]] = []
+        self.on_frame: list[Callable[[str, Frame], None]] = []
 
     # -- out
 
@@ -92,18 +92,17 @@ class Endpoint:
 
     def transmit(self, message: Message) -> None:
         """Put ``message`` on the wire."""
-        self.line.send(ocppj.dump(message))
-        self._show("sent", message)
+        text = ocppj.dump(message)
+        self.line.send(text)
+        self._show("sent", Frame(message, text))
 
-    def _show(self, direction: str, message: Message) -> None:
+    def _show(self, direction: str, frame: Frame) -> None:
         """Let people see the frame; that it can't be shown keeps nothing from being done."""
-        if self.on_frame:
-            frame = redacted(message)
-            for listener in self.on_frame:
-                try:
-                    listener(direction, frame)
-                except Exception:
-                    logger.exception("a frame can't be shown")
+        for listener in self.on_frame:
+            try:
+                listener(direction, frame)
+            except Exception:
+                logger.exception("a frame can't be shown")
 
     # -- the link
 
@@ -156,7 +155,7 @@ class Endpoint:
             self._count("csms_broken_answer")
             self.calls.unreadable(error.message_id, "the answer has a broken shape")
         else:
-            self._show("received", message)
+            self._show("received", Frame(message, frame))
             if isinstance(message, ocppj.Call):
                 self._called(message)
             else:

@@ -1,6 +1,8 @@
 """What of an OCPP message may be shown: in logs, on topics, in diagnostics (SE-13, DG-06)."""
 
 import re
+from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from ocpp16_bridge.csms import ocppj
@@ -9,6 +11,18 @@ HIDDEN = "***"
 # A location may have been written by hand: a password with a slash in it must not be shown, so rather hide too much.
 _ANYTHING_BEFORE_AT = re.compile(r"^([A-Za-z][A-Za-z0-9+.-]*://)?.*@", re.DOTALL)
 _URL_FIELDS = frozenset({"location", "remotelocation"})
+
+
+@dataclass
+class Frame:
+    """A frame that went over the wire. Hiding its secrets costs something, and is done when somebody looks."""
+
+    message: ocppj.Call | ocppj.CallResult | ocppj.CallError
+    text: str  # as on the wire, with its secrets
+
+    @cached_property
+    def shown(self) -> list[Any]:
+        return redacted(self.message)
 
 
 def redacted(message: ocppj.Call | ocppj.CallResult | ocppj.CallError) -> list[Any]:

@@ -9,9 +9,10 @@ from datetime import datetime
 from io import TextIOWrapper
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
-from typing import Any
 
 from ocpp16_bridge import logs
+from ocpp16_bridge.csms import ocppj
+from ocpp16_bridge.csms.redaction import Frame
 from ocpp16_bridge.feature import Context, Feature
 from ocpp16_bridge.mqtt.variables import to_json
 from ocpp16_bridge.timestamps import format_time, parse_time
@@ -59,24 +60,35 @@ class MessageLog(Feature):
     def recent(self) -> Iterator[tuple[datetime, str]]:
         """The lines of the file where there is one, else the latest frames; for diagnostics. It blocks."""
         file = self.context.settings.logging.message_log
-        return iter(self._recent) if file is None else _lines_of(file)
+        return self._remembered() if file is None else _lines_of(file)
 
-    def _remember(self, direction: str, frame: list[Any]) -> None:
-        self._recent.add(self.context.clock.now().timestamp(), self._line(direction, frame))
+    def _remember(self, direction: str, frame: Frame) -> None:
+        """As it was on the wire: secrets are hidden when it is asked for, which is seldom."""
+        self._recent.add(self.context.clock.now().timestamp(), f"{direction} {frame.text}")
 
-    def _line(self, direction: str, frame: list[Any]) -> str:
-        return f"{format_time(self.context.clock.now())} {direction} {to_json(frame).decode()}"
+    def _remembered(self) -> Iterator[tuple[datetime, str]]:
+        for moment, line in self._recent:
+            direction, _, text = line.partition(" ")
+            try:
+                frame = Frame(ocppj.parse(text), text)
+            except (ocppj.UnusableError, ocppj.BrokenCallError, ocppj.BrokenAnswerError):
+                continue  # it was cut, or our own parser does not take it: better not shown than shown with a secret
+            yield moment, _line(moment, direction, frame)
 
-    def _log(self, direction: str, frame: list[Any]) -> None:
+    def _log(self, direction: str, frame: Frame) -> None:
         if logger.isEnabledFor(logging.DEBUG):
-            logger.debug("%s %s", direction, to_json(frame).decode())
+            logger.debug("%s %s", direction, to_json(frame.shown).decode())
 
-    def _publish(self, direction: str, frame: list[Any]) -> None:
-        self.context.variables.event("ocpp_message", {"direction": direction, "frame": frame})
+    def _publish(self, direction: str, frame: Frame) -> None:
+        self.context.variables.event("ocpp_message", {"direction": direction, "frame": frame.shown})
 
-    def _write(self, direction: str, frame: list[Any]) -> None:
-        line = self._line(direction, frame)
+    def _write(self, direction: str, frame: Frame) -> None:
+        line = _line(self.context.clock.now(), direction, frame)
         self._file.emit(logging.LogRecord(__name__, logging.INFO, "", 0, line, None, None))
+
+
+def _line(moment: datetime, direction: str, frame: Frame) -> str:
+    return f"{format_time(moment)} {direction} {to_json(frame.shown).decode()}"
 
 
 def _lines_of(file: Path) -> Iterator[tuple[datetime, str]]:

@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 import pytest
 from ocpp.v16.enums import RegistrationStatus
 
-from ocpp16_bridge.csms import ocppj
+from ocpp16_bridge.csms import ocppj, redaction
 from ocpp16_bridge.csms.connection import ConnectFailure
 from ocpp16_bridge.csms.endpoint import MAX_CALLS_WAITING, CallHandler, CallRefusedError, Endpoint
 from ocpp16_bridge.csms.schemas import ErrorCode
@@ -491,7 +491,7 @@ def test_a_conversation_that_fails_is_answered_and_the_next_call_served(talking:
 
 
 def test_a_frame_that_cannot_be_shown_is_served_all_the_same(station: Station) -> None:
-    def show(_direction: str, _frame: Frame) -> None:
+    def show(_direction: str, _frame: redaction.Frame) -> None:
         raise OSError("no space left on device")
 
     station.register()
@@ -502,13 +502,13 @@ def test_a_frame_that_cannot_be_shown_is_served_all_the_same(station: Station) -
 
 def test_frames_are_shown_in_both_directions() -> None:
     bench = Bench()
-    shown: list[tuple[str, Frame]] = []
+    shown: list[tuple[str, redaction.Frame]] = []
     bench.endpoint.on_frame.append(lambda direction, frame: shown.append((direction, frame)))
 
     bench.receive([2, "1", "ClearCache", {}])
     bench.endpoint.transmit(ocppj.CallResult("2", {}))
 
-    assert [(direction, frame[:2]) for direction, frame in shown] == [
+    assert [(direction, frame.shown[:2]) for direction, frame in shown] == [
         ("received", [2, "1"]),
         ("sent", [4, "1"]),
         ("sent", [3, "2"]),
