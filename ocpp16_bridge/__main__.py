@@ -126,8 +126,8 @@ _whole_above_zero.__name__ = "whole number above 0"
 
 
 def _run(options: argparse.Namespace) -> int:
+    from ocpp16_bridge.configuration_file import ConfigurationError
     from ocpp16_bridge.daemon import run
-    from ocpp16_bridge.settings import ConfigurationError
     from ocpp16_bridge.store import StoreError, StoreTooNewError
 
     faulthandler.enable()  # a hang that the watchdog ends leaves its stack in the journal
@@ -150,7 +150,7 @@ def _run(options: argparse.Namespace) -> int:
 
 def _check_config(options: argparse.Namespace) -> int:
     from ocpp16_bridge.charge_point import check
-    from ocpp16_bridge.settings import ConfigurationError, load_settings
+    from ocpp16_bridge.configuration_file import ConfigurationError, load_settings
 
     try:
         load_settings(options.config, os.environ, check)

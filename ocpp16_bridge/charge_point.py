@@ -10,6 +10,7 @@ from pydantic import TypeAdapter
 
 from ocpp16_bridge import first_values, handlers
 from ocpp16_bridge.clock import Clock, Timers
+from ocpp16_bridge.configuration_file import Problem
 from ocpp16_bridge.configuration_keys import ConfigurationKey, ConfigurationKeys, declared_keys
 from ocpp16_bridge.conversations import Conversations
 from ocpp16_bridge.csms import ocppj
@@ -48,7 +49,7 @@ from ocpp16_bridge.mqtt.commands import CommandHandler, Commands
 from ocpp16_bridge.mqtt.hardware import HardwareInput, HardwareInputs, HardwareRequests
 from ocpp16_bridge.mqtt.session import Session
 from ocpp16_bridge.mqtt.variables import Publisher, Variables
-from ocpp16_bridge.settings import Problem, Settings
+from ocpp16_bridge.settings import Settings
 from ocpp16_bridge.store import Store
 from ocpp16_bridge.turn import Turns
 

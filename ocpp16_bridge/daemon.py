@@ -15,9 +15,10 @@ from typing import ParamSpec, TypeVar
 from ocpp16_bridge import __version__, logs, systemd
 from ocpp16_bridge.charge_point import ChargePoint, World, check
 from ocpp16_bridge.clock import Clock
+from ocpp16_bridge.configuration_file import ConfigurationError, load_settings
 from ocpp16_bridge.csms.connection import Connection as CsmsConnection
 from ocpp16_bridge.mqtt.connection import Connection as MqttConnection
-from ocpp16_bridge.settings import ConfigurationError, Settings, load_settings
+from ocpp16_bridge.settings import Settings
 from ocpp16_bridge.store import Store, StoreError
 
 logger = logging.getLogger(__name__)

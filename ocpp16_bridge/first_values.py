@@ -5,8 +5,9 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 from typing import Any, NamedTuple
 
+from ocpp16_bridge.configuration_file import Problem
 from ocpp16_bridge.configuration_keys import ConfigurationKey, custom_key
-from ocpp16_bridge.settings import Problem, Settings
+from ocpp16_bridge.settings import Settings
 
 # These say what the file says elsewhere.
 _DERIVED = {"numberofconnectors": "[[connectors]]", "securityprofile": "csms.security_profile"}

@@ -12,9 +12,10 @@ from typing import Any, NamedTuple
 
 from ocpp16_bridge.charge_point import ChargePoint, World, check
 from ocpp16_bridge.clock import Clock
+from ocpp16_bridge.configuration_file import load_settings
 from ocpp16_bridge.csms.connection import ConnectFailure
 from ocpp16_bridge.mqtt.connection import Incoming
-from ocpp16_bridge.settings import Settings, load_settings
+from ocpp16_bridge.settings import Settings
 from ocpp16_bridge.store import Store
 from ocpp16_bridge.timestamps import format_time
 

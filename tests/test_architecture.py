@@ -12,7 +12,7 @@ PACKAGE = "ocpp16_bridge"
 ROOT = Path(__file__).parents[1] / PACKAGE
 FILES = sorted(ROOT.rglob("*.py"))
 
-MOST_LINES = 650  # of a file; the median is to be about 120
+MOST_LINES = 610  # of a file; the median is to be about 120
 
 # From the top down: a module imports from its own layer and those below. Where a layer has several parts, these don't
 # know each other.
@@ -23,7 +23,7 @@ LAYERS = (
     (("features",),),
     (("feature",),),
     (("csms",), ("mqtt",), ("first_values",), ("handlers",)),
-    (("configuration_keys",), ("conversations",), ("clock",)),
+    (("configuration_keys",), ("conversations",), ("clock",), ("configuration_file",)),
     (("settings",), ("store",), ("turn",), ("timestamps",), ("logs",)),
     (("systemd",), ("authorization_key",), ("transfers",), ("exchange",)),
 )

@@ -6,8 +6,8 @@ import pytest
 
 from ocpp16_bridge import first_values
 from ocpp16_bridge.charge_point import check
+from ocpp16_bridge.configuration_file import ConfigurationError, load_settings
 from ocpp16_bridge.configuration_keys import IntegerKey
-from ocpp16_bridge.settings import ConfigurationError, load_settings
 from tests.conftest import MakeStation
 from tests.station import CONFIG, Station
 

@@ -9,15 +9,8 @@ from typing import Any
 import pytest
 from pydantic import BaseModel, SecretStr, ValidationError
 
-from ocpp16_bridge.settings import (
-    ConfigurationError,
-    ConnectorSettings,
-    CsmsSettings,
-    CustomConfigurationKey,
-    Problem,
-    Settings,
-    load_settings,
-)
+from ocpp16_bridge.configuration_file import ConfigurationError, Problem, load_settings
+from ocpp16_bridge.settings import ConnectorSettings, CsmsSettings, CustomConfigurationKey, Settings
 
 EXAMPLE = Path(__file__).parent.parent / "config" / "config.toml"
 REQUIRED = """

@@ -14,7 +14,8 @@ from typing import Any
 import aiomqtt
 
 from ocpp16_bridge.cli.broker import BrokerError, connected
-from ocpp16_bridge.settings import ConfigurationError, MqttSettings, load_settings
+from ocpp16_bridge.configuration_file import ConfigurationError, load_settings
+from ocpp16_bridge.settings import MqttSettings
 
 EXIT_OK = 0
 EXIT_ERROR = 1

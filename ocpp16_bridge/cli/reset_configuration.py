@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from ocpp16_bridge.charge_point import check, standard_keys
+from ocpp16_bridge.configuration_file import ConfigurationError, load_settings
 from ocpp16_bridge.configuration_keys import Access, ConfigurationKey
 from ocpp16_bridge.first_values import custom_keys
-from ocpp16_bridge.settings import ConfigurationError, load_settings
 from ocpp16_bridge.store import Store, StoreError, StoreTooNewError
 from ocpp16_bridge.turn import Turns
 

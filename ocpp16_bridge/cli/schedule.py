@@ -15,7 +15,8 @@ from typing import Any, NamedTuple
 import aiomqtt
 
 from ocpp16_bridge.cli.broker import BrokerError, connected
-from ocpp16_bridge.settings import ConfigurationError, MqttSettings, load_settings
+from ocpp16_bridge.configuration_file import ConfigurationError, load_settings
+from ocpp16_bridge.settings import MqttSettings
 from ocpp16_bridge.timestamps import parse_time
 
 EXIT_FAILURE = 1

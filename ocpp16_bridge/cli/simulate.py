@@ -16,7 +16,8 @@ from typing import Any
 import aiomqtt
 
 from ocpp16_bridge.cli.broker import BrokerError, connected
-from ocpp16_bridge.settings import ConfigurationError, Settings, load_settings
+from ocpp16_bridge.configuration_file import ConfigurationError, load_settings
+from ocpp16_bridge.settings import Settings
 from ocpp16_bridge.simulator.connection import last_will, listen, publisher, subscribe
 from ocpp16_bridge.simulator.evse import Evse
 from ocpp16_bridge.simulator.pace import Pace

@@ -7,9 +7,9 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Never
 
+from ocpp16_bridge.configuration_file import ENVIRONMENT_PREFIX
 from ocpp16_bridge.demo.happenings import DaemonEnded, DaemonStarted, DemoError, Happening
 from ocpp16_bridge.demo.process import Process, last_lines
-from ocpp16_bridge.settings import ENVIRONMENT_PREFIX
 
 RESTART_AFTER = 1.0  # s, where it did not end by itself in good order; the unit has 5
 

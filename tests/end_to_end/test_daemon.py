@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 
 from ocpp16_bridge.charge_point import check
+from ocpp16_bridge.configuration_file import load_settings
 from ocpp16_bridge.daemon import Daemon, PassingThreads
-from ocpp16_bridge.settings import Settings, load_settings
+from ocpp16_bridge.settings import Settings
 from ocpp16_bridge.store import Store, StoreError
 from tests.broker import Broker
 from tests.end_to_end.daemon import PATIENCE, toml

@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
+from ocpp16_bridge.configuration_file import ConfigurationError
 from ocpp16_bridge.csms.schemas import FROM_CSMS
-from ocpp16_bridge.settings import ConfigurationError
 from tests.conftest import MakeStation
 from tests.features.connectors.site import Site
 from tests.station import Station
