@@ -17,7 +17,7 @@ from ocpp16_bridge.demo.happenings import (
     MqttMessage,
     OcppMessage,
 )
-from ocpp16_bridge.demo.story import ID_TAG, KEY, NEW_VALUE, SOME_ENERGY, STORY, Stage, Step, tell
+from ocpp16_bridge.demo.story import ID_TAG, KEY, LIMIT, NEW_VALUE, SOME_ENERGY, STORY, Stage, Step, tell
 from ocpp16_bridge.simulator.simulator import SimulatorError
 from tests.demo.test_books import whole_books
 
@@ -71,6 +71,7 @@ HAPPENINGS: tuple[tuple[Happening, ...], ...] = (
         status("Charging"),
     ),
     (said("MeterValues", connectorId=1), shown("connector/1/transaction", {"energy_wh": SOME_ENERGY})),
+    (shown("connector/1/limit", {"limit": LIMIT}), said("MeterValues", connectorId=1)),
     (status("SuspendedEV"), status("Charging")),
     (
         shown("connector/1/charging_permitted", payload=False),
@@ -91,8 +92,8 @@ HAPPENINGS: tuple[tuple[Happening, ...], ...] = (
     (),
 )
 # What the card does in those steps in which it is held before the reader.
-CARDS = {11: ("start",), 14: ("stop",), 18: ("start", "stop")}
-BACK, BOOKS = 19, 20
+CARDS = {11: ("start",), 15: ("stop",), 19: ("start", "stop")}
+BACK, BOOKS = 20, 21
 
 
 class FakeCsms:
@@ -197,7 +198,9 @@ def test_a_step_is_not_done_while_something_is_missing(number: int, missing: int
     assert text.startswith("step 1 is not done within 0.1 s, it waits for: ")
 
 
-@pytest.mark.parametrize("number", [3, 5, 8, 9], ids=["ChangeConfiguration", "DataTransfer", "Reset", "sampling"])
+@pytest.mark.parametrize(
+    "number", [3, 5, 8, 9, 13], ids=["ChangeConfiguration", "DataTransfer", "Reset", "sampling", "limit"]
+)
 def test_a_step_fails_where_the_charge_point_refuses(number: int) -> None:
     text = failure(play(number, HAPPENINGS[number], FakeCsms({"status": "Rejected"}), FakeProgram()))
 
