@@ -13,7 +13,7 @@ from ocpp.v16 import call
 
 from tests.broker import Broker
 from tests.end_to_end.daemon import PATIENCE, Daemon, eventually
-from tests.end_to_end.library_csms import LibraryCsms
+from tests.end_to_end.ocpp_csms import LibraryCsms
 
 pytestmark = pytest.mark.skipif(shutil.which("mosquitto_rr") is None, reason="apt install mosquitto-clients")
 
@@ -72,16 +72,16 @@ class Shell:
 
 
 @pytest.fixture
-def library_csms() -> Iterator[LibraryCsms]:
+def ocpp_csms() -> Iterator[LibraryCsms]:
     with LibraryCsms() as csms:
         yield csms
 
 
 @pytest.fixture(params=["mqttv311", "mqttv5"])
-def shell(request: pytest.FixtureRequest, tmp_path: Path, broker: Broker, library_csms: LibraryCsms) -> Iterator[Shell]:
+def shell(request: pytest.FixtureRequest, tmp_path: Path, broker: Broker, ocpp_csms: LibraryCsms) -> Iterator[Shell]:
     """At a charge point that the CSMS has accepted."""
     sections = {
-        "csms": {"url": library_csms.url},
+        "csms": {"url": ocpp_csms.url},
         "mqtt": {"port": broker.port},
         "hardware": {"start_timeout": 1},
         "custom_configuration_keys.TariffUrl": {"type": "string", "value": "https://example.com"},
@@ -93,14 +93,14 @@ def shell(request: pytest.FixtureRequest, tmp_path: Path, broker: Broker, librar
         yield one
 
 
-def test_every_command_is_carried_out_and_answered(shell: Shell, library_csms: LibraryCsms) -> None:
+def test_every_command_is_carried_out_and_answered(shell: Shell, ocpp_csms: LibraryCsms) -> None:
     for number, (command, arguments, data) in enumerate(COMMANDS):
         reply = shell.request(command, {"id": number, **arguments})
 
         assert reply == {"id": number, "status": "ok", "data": data}, command
 
-    assert library_csms.of("DataTransfer") == [{"vendor_id": "Example", "data": "hello"}]
-    eventually(lambda: len(library_csms.of("BootNotification")) == 2, "the one after restart")
+    assert ocpp_csms.of("DataTransfer") == [{"vendor_id": "Example", "data": "hello"}]
+    eventually(lambda: len(ocpp_csms.of("BootNotification")) == 2, "the one after restart")
 
 
 def test_a_reply_without_a_topic_of_its_own_comes_on_the_response_topic(shell: Shell) -> None:
@@ -124,9 +124,9 @@ def test_correlation_data_is_copied_into_the_reply(shell: Shell) -> None:
     assert printed.startswith('x-17 {"status":"ok"')
 
 
-def test_every_variable_is_there(shell: Shell, library_csms: LibraryCsms) -> None:
+def test_every_variable_is_there(shell: Shell, ocpp_csms: LibraryCsms) -> None:
     shell.request("monitor_configuration_keys", {"keys": ["HeartbeatInterval", "MeterValueSampleInterval"]})
-    library_csms.call(call.ChangeConfiguration("MeterValueSampleInterval", "17"))
+    ocpp_csms.call(call.ChangeConfiguration("MeterValueSampleInterval", "17"))
 
     shown = shell.retained(*VARIABLES)
 
@@ -168,16 +168,16 @@ def test_charging_schedules_show_the_default_limit_of_every_connector(shell: She
         assert (schedule["duration"], schedule["chargingRateUnit"]) == (600, "A")
 
 
-def test_the_csms_hears_what_it_should(shell: Shell, library_csms: LibraryCsms) -> None:
+def test_the_csms_hears_what_it_should(shell: Shell, ocpp_csms: LibraryCsms) -> None:
     shell.request("security_event", {"type": "FirmwareUpdated", "info": "2.0"})
     shell.request("security_event", {"type": "LoginFailed", "info": "not critical"})
     shell.request("data_transfer", {"vendor_id": "Example"})
 
-    eventually(lambda: len(library_csms.of("StatusNotification")) == 2, "connector 0 and 1")
+    eventually(lambda: len(ocpp_csms.of("StatusNotification")) == 2, "connector 0 and 1")
     boot = {"charge_point_vendor": "Example", "charge_point_model": "Model 1"}
-    assert library_csms.of("BootNotification") == [boot]
-    eventually(lambda: len(library_csms.of("SecurityEventNotification")) == 2, "what is critical")
-    assert [event["type"] for event in library_csms.of("SecurityEventNotification")] == [
+    assert ocpp_csms.of("BootNotification") == [boot]
+    eventually(lambda: len(ocpp_csms.of("SecurityEventNotification")) == 2, "what is critical")
+    assert [event["type"] for event in ocpp_csms.of("SecurityEventNotification")] == [
         "StartupOfTheDevice",
         "FirmwareUpdated",
     ]
