@@ -14,6 +14,7 @@ from ocpp16_bridge.conversations import Conversations
 from ocpp16_bridge.csms.call_queue import DurableCall, DurableQueue, Outcome, OwnCall
 from ocpp16_bridge.csms.endpoint import Endpoint, Line
 from ocpp16_bridge.csms.messages import from_payload, to_payload
+from ocpp16_bridge.mqtt.commands import CommandError
 from ocpp16_bridge.mqtt.hardware import HardwareRequests
 from ocpp16_bridge.mqtt.variables import Variables
 from ocpp16_bridge.settings import Settings
@@ -140,9 +141,7 @@ class Csms:
     def _durable_ended(self, durable: DurableCall, outcome: Outcome) -> None:
         handler = self.result_handlers.get(durable.action)
         if handler is not None:
-            # The ocpp library gives some optional fields no default: SecurityEventNotification, LogStatusNotification.
-            payload = {"techInfo": None, "requestId": None, **durable.payload}
-            handler(from_payload(getattr(messages, durable.action), payload), outcome, durable.about)
+            handler(from_payload(getattr(messages, durable.action), durable.payload), outcome, durable.about)
 
 
 @dataclass(frozen=True)
@@ -173,6 +172,16 @@ class Feature:
     def __init__(self, context: Context) -> None:
         self.context = context
         self.configuration_keys = context.configuration_keys
+
+    def refuse_while_stopped(self) -> None:
+        """For commands that act on connectors.
+
+        Raises:
+            CommandError: OCPP is stopped.
+
+        """
+        if self.context.csms.stopped:
+            raise CommandError("stopped", "OCPP is stopped: `restart` first")
 
     async def pause(self, seconds: float, name: str) -> None:
         """Let a conversation wait."""

@@ -3,7 +3,7 @@
 Only the outermost names are translated: nested objects stay dicts with the camelCase names of OCPP.
 """
 
-from dataclasses import fields
+from dataclasses import MISSING, fields
 from functools import cache
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -26,8 +26,18 @@ def to_payload(message: "DataclassInstance") -> dict[str, Any]:
 
 
 def from_payload(message_type: type[Message], payload: dict[str, Any]) -> Message:
-    """The message that a validated payload holds."""
-    return message_type(**{name: payload[key] for name, key in _names(message_type) if key in payload})
+    """The message that a validated payload holds; what it leaves out is None or the field's own default."""
+    values = {name: payload[key] for name, key in _names(message_type) if key in payload}
+    return message_type(**{**_without_default(message_type), **values})
+
+
+@cache
+def _without_default(message_type: type["DataclassInstance"]) -> dict[str, None]:
+    """The library gives some optional fields no default: SecurityEventNotification.tech_info and others."""
+    required = [
+        field for field in fields(message_type) if field.default is MISSING and field.default_factory is MISSING
+    ]
+    return {field.name: None for field in required}
 
 
 @cache

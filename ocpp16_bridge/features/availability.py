@@ -9,7 +9,6 @@ from pydantic import Field
 from ocpp16_bridge.feature import Context, Feature
 from ocpp16_bridge.features.connectors.connectors import Connectors
 from ocpp16_bridge.handlers import command, on_call
-from ocpp16_bridge.mqtt.commands import CommandError
 from ocpp16_bridge.mqtt.model import Arguments
 
 
@@ -29,8 +28,7 @@ class Availability(Feature):
 
     @command()
     def change_availability(self, request: ChangeAvailability) -> AvailabilityStatus:
-        if self.context.csms.stopped:
-            raise CommandError("stopped", "OCPP is stopped: `restart` first")
+        self.refuse_while_stopped()
         return self._change(request.connector_id, request.type)
 
     def _change(self, connector_id: int, availability: AvailabilityType) -> AvailabilityStatus:

@@ -124,7 +124,8 @@ class ClockSynchronisation(Feature):
         moment, monotonic = clock.now(), clock.monotonic()
         try:
             await self.context.hardware.ask("set_time", current_time=format_time(moment))
-            clock.machine_was_set(moment, monotonic)
+            with self.context.turns.turn():  # others follow the step
+                clock.machine_was_set(moment, monotonic)
         except NoHardwareAnswerError as error:
             logger.warning("the machine's clock is not set, an offset is kept: %s", error)
         finally:

@@ -85,20 +85,16 @@ class Starting(Feature):
 
     @command()
     async def present_id_tag(self, request: PresentIdTag) -> dict[str, Any]:
-        self._check_not_stopped()
+        self.refuse_while_stopped()
         id_tag, connectors = request.id_tag, self._chosen(request.connector_ids)
         with self.context.turns.turn():
             reply = self._present_known(id_tag, connectors)
         if reply is not None:
             return reply
         info = await self._authorization.authorize(id_tag)
-        self._check_not_stopped()
+        self.refuse_while_stopped()
         with self.context.turns.turn():
             return self._present_authorized(id_tag, info, connectors)
-
-    def _check_not_stopped(self) -> None:
-        if self.context.csms.stopped:
-            raise CommandError("stopped", "OCPP is stopped: `restart` first")
 
     def _chosen(self, connector_ids: list[int] | None) -> list[Connector]:
         if connector_ids is None:

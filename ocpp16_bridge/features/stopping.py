@@ -34,8 +34,7 @@ class Stopping(Feature):
     @command()
     def stop_transaction(self, request: StopTransaction) -> bool:
         """True: there was one to stop."""
-        if self.context.csms.stopped:
-            raise CommandError("stopped", "OCPP is stopped: `restart` first")
+        self.refuse_while_stopped()
         if request.connector_id not in self._connectors:
             raise CommandError("bad_request", f"connector_id: there is no connector {request.connector_id}")
         connector = self._connectors[request.connector_id]
